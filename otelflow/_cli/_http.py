@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import requests
 
 from otelflow._core.process import clock
+from otelflow_exporters._otlp.endpoint import is_web_page
 
 _TIMEOUT_SECONDS: Final = 5
 _LONGEST_SECONDS: Final = 30
@@ -18,12 +19,13 @@ _LOOPBACK: Final = ("localhost", "::1")
 
 
 class Answer(NamedTuple):
-    """The answer of a server: status, JSON (None when it is none), its clock (seconds since the epoch)."""
+    """The answer of a server: status, JSON (None when it is none), its clock (seconds since the epoch), a redirect."""
 
     status: int
     body: Any
     clock: float | None
     location: str
+    is_web_page: bool = False
 
     @property
     def redirect(self) -> str:
@@ -98,4 +100,4 @@ def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:
         date = parsedate_to_datetime(response.headers["Date"]).timestamp()
     except (KeyError, ValueError, OverflowError):
         date = None
-    return Answer(response.status_code, content, date, location)
+    return Answer(response.status_code, content, date, location, is_web_page(bytes(body[:_PIECE])))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from opentelemetry import trace
@@ -15,8 +16,9 @@ from otelflow._core.process import clock
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
 from otelflow_exporters._otlp.sender import new_sender
-from otelflow_exporters._spool.destination import spool_directory
-from otelflow_exporters._spool.waiting import waiting_in
+from otelflow_exporters._spool.destination import destination_of, spool_directory
+from otelflow_exporters._spool.stranded import stranded_beside
+from otelflow_exporters._spool.waiting import Waiting, waiting_in
 from otelflow_exporters._store.limits import absolute, store_directory
 from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._tree.wording import counted, local_time, size
@@ -132,6 +134,15 @@ def _examine_spool() -> Iterator[Finding]:
         writers = waiting.writers if waiting is not None else 0
         words = f"; {counted(writers, 'program')} write{'s' if writers == 1 else ''} there" if writers else ""
         yield Finding("ok", "spool", f"{directory} can be written{words}")
+    yield from _examine_waiting(directory, waiting)
+    for sender in senders[:1]:
+        for path in stranded_beside(directory, destination_of("traces", sender).fingerprint):
+            observation = f"{path} is for the same endpoint; nobody is sending"
+            cure = f"if the key has changed, 'otelflow ship {path} --once' sends it with the one that is set"
+            yield Finding("absent", "waits under another key", observation, cure)
+
+
+def _examine_waiting(directory: Path, waiting: Waiting | None) -> Iterator[Finding]:
     if waiting is not None and waiting.size:
         amount = size(waiting.size)
         words = amount if waiting.spans is None else f"{counted(waiting.spans, 'span')} ({amount})"
@@ -173,14 +184,15 @@ def _examine_endpoint() -> Finding:
         return Finding("wrong", subject, str(error))
     except Unreachable as error:
         return Finding("wrong", subject, str(error), _PIPE)
-    if 200 <= answer.status < 300:
+    if 200 <= answer.status < 300 and not answer.is_web_page:
         return Finding("ok", subject, f"{endpoint} accepts traces")
+    page = " with a web page" if answer.is_web_page else ""
     cure = "is this an OTLP/HTTP endpoint (port 4318)?"
     if answer.status in (401, 403):
         cure = _HEADERS
     elif answer.location:
         cure = f"exporters follow no redirect: set {name} to the address that takes traces"
-    return Finding("wrong", subject, f"{url} answered {answer.status} to an empty export{answer.redirect}", cure)
+    return Finding("wrong", subject, f"{url} answered {answer.status}{page} to an empty export{answer.redirect}", cure)
 
 
 def _examine_grpc(subject: str, endpoint: str, exporter: str) -> Finding:

@@ -24,8 +24,9 @@ def endpoint():
             self.send_response(server.answer)
             if server.location:
                 self.send_header("Location", server.location)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(server.page)))
             self.end_headers()
+            self.wfile.write(server.page)
 
         def do_GET(self):
             self.send_response(200)
@@ -34,7 +35,7 @@ def endpoint():
             self.wfile.write(server.content)
 
     with serving(Handler) as server:
-        server.content = b""
+        server.content = server.page = b""
         server.asked, server.answer, server.location = [], 200, ""
         yield server
 
@@ -69,6 +70,21 @@ def test_an_endpoint_that_refuses_is_wrong_and_the_cure_fits(otelflow, endpoint,
     assert done.code == 1
     assert f"answered {answer} to an empty export" in done.out
     assert cure in done.out
+
+
+def test_a_web_page_in_the_place_of_the_endpoint_is_wrong_and_what_is_sent_there_waits(otelflow, endpoint, no_stack):
+    endpoint.page = b"<!doctype html><html><title>Jaeger UI</title></html>"
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url, "COLUMNS": "200"}
+
+    done = otelflow("doctor", **variables)
+    run = otelflow("run", "flows.py:ratio", "-p", "a=6", **variables)
+
+    assert done.code == 1
+    assert "answered 200 with a web page to an empty export" in done.out
+    assert "is this an OTLP/HTTP endpoint (port 4318)?" in done.out
+    assert "and waiting in" in run.err
+    assert "sent to" not in run.err
+    assert "a web page answers; is it Jaeger's? OTLP over HTTP is at port 4318" in run.err
 
 
 def test_no_trace_is_looked_for_where_the_endpoint_takes_none(otelflow, servers):

@@ -4,6 +4,7 @@ An exporter reports only whether it failed, and takes a partial success for a su
 its HTTP session, which is a public argument, or its gRPC stub. An exporter that has neither is used as it is.
 """
 
+import codecs
 import contextlib
 import math
 import os
@@ -36,6 +37,8 @@ _GRPC_NAMES: Final = ("unix:///", "unix-abstract:", "dns:///", "ipv4:///", "ipv6
 _REASON_LENGTH: Final = 200
 _MOST_CAUSES: Final = 50
 _NO_ANSWER: Final = "timed out"
+_WEB_PAGE: Final = "a web page answers; is it Jaeger's? OTLP over HTTP is at port 4318"
+_PAGE_HEAD: Final = 1024
 _REDIRECTION: Final = 300
 # What HTTP servers answer to a request with something in it that they cannot take: bad, too large, not processable.
 _BAD_REQUESTS: Final = frozenset({400, 413, 422})
@@ -81,6 +84,12 @@ def exporter_names(signal: str) -> list[str]:
     return ["otlp"] if variable(signal, "ENDPOINT")[1] else []
 
 
+def is_web_page(content: bytes | None) -> bool:
+    """Tell whether *content*, which a server has answered, is a whole page of HTML: then no OTLP is taken there."""
+    head = (content or b"")[:_PAGE_HEAD].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    return head.startswith(b"<") and (b"<!doctype html" in head or b"<html" in head)
+
+
 class TooLarge(Exception):
     """A gRPC endpoint takes no message of that size."""
 
@@ -104,6 +113,7 @@ class ExportStatus:
         self.is_silent = False  # there was no answer in time, and so nobody knows what became of the request
         self.is_for_good = False  # the same request would be refused again, and a part of it perhaps not
         self.may_take_others = False  # it works, and has refused this request, which somebody may mend
+        self.is_mendable = False  # perhaps not the request is wrong, but what the endpoint does with it
 
     @property
     def was_unsendable(self) -> bool:
@@ -123,6 +133,10 @@ class ExportStatus:
             self.is_for_good = response.status_code in _BAD_REQUESTS
             self.may_take_others = response.status_code not in _UNAVAILABLE
             self.reason = self._short(f"HTTP {response.status_code} {response.reason or ''}")
+            return
+        if is_web_page(response.content):  # what shows one answers so to everything, and takes nothing
+            self.is_refused, self.is_for_good, self.may_take_others = True, False, False
+            self.reason = _WEB_PAGE
             return
         self.is_refused = self.is_for_good = False
         if "protobuf" in response.headers.get("content-type", "protobuf") and response.content:
@@ -151,6 +165,7 @@ class ExportStatus:
             is_too_large = name == "RESOURCE_EXHAUSTED" and "larger than" in details  # else it has no room for now
             self.is_for_good = is_too_large or name in ("INVALID_ARGUMENT", "INTERNAL")
             self.may_take_others = name not in _UNAVAILABLE_CODES
+            self.is_mendable = name == "INTERNAL"  # so a Collector hands on what its own exporter was told, as HTTP 500
             self.is_silent = name == "DEADLINE_EXCEEDED"
             if is_too_large:
                 # The exporter would send it again and again, for as long as its time-out lasts.

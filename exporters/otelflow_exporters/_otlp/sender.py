@@ -42,6 +42,7 @@ _LEVEL: Final = 1
 _LONGEST_RETRY_SECONDS: Final = 600.0
 # An answer is a few bytes; one that never ends is not read to its end.
 _LARGEST_ANSWER: Final = 1024 * 1024
+_PIECE: Final = 64
 
 
 class Sender(Protocol):
@@ -69,12 +70,24 @@ def new_sender(signal: str, exporter: str = "otlp") -> Sender:
     compression = compression.lower() or "none"  # as OpenTelemetry has it: most endpoints are on the same machine
     if compression not in _COMPRESSIONS:
         raise ConfigurationError(f"{name}={compression} is not supported{suggestion(compression, _COMPRESSIONS)}")
-    headers = dict(parse_env_headers(variable(signal, "HEADERS")[1], liberal=True))
+    headers = _headers(signal, "ascii" if is_over_grpc else "latin-1")
     if is_over_grpc:
         return _GrpcSender(signal, endpoint, headers, timeout, compression)
     if not variable(signal, "ENDPOINT")[0].startswith(f"OTEL_EXPORTER_OTLP_{signal.upper()}_"):
         endpoint = f"{endpoint.rstrip('/')}/v1/{signal}"
     return _HttpSender(signal, endpoint, headers, timeout, compression)
+
+
+def _headers(signal: str, encoding: str) -> dict[str, str]:
+    """Return the headers that a variable names. Raises ConfigurationError for one that can never be sent."""
+    name, text = variable(signal, "HEADERS")
+    headers = dict(parse_env_headers(text, liberal=True))
+    for key, value in headers.items():  # which may be a secret, and is not shown
+        if value != value.encode(encoding, "replace").decode(encoding) or not value.isprintable():
+            raise ConfigurationError(
+                f"{name}: the value of {key} has a character that no header takes: write it in ASCII"
+            )
+    return headers
 
 
 def _file(signal: str, setting: str) -> str | None:
@@ -133,7 +146,8 @@ class _HttpSender:
                     stream=True,
                 ) as response,
             ):
-                response._content = _content_of(response)  # noqa: SLF001 else all of it is read, however much it is
+                latest = clock.monotonic() + self._timeout
+                response._content = _content_of(response, latest)  # noqa: SLF001 else all of it is read, however much it is
                 self.retry_after = _seconds(response.headers.get("Retry-After", ""))
                 self.status.on_response(response)
         except Exception as error:  # noqa: BLE001 the network, and an answer that is no message
@@ -145,10 +159,19 @@ class _HttpSender:
         self._session = None
 
 
-def _content_of(response: Any) -> bytes:
-    """Return what an answer says besides its status, which has told already whether the request arrived."""
+def _content_of(response: Any, latest: float) -> bytes:
+    """Return what an answer says besides its status, which has told already whether the request arrived.
+
+    The time limit of a socket is one for each piece: who sends one byte after the other is not listened to for ever.
+    """
+    content = b""
+    read = getattr(response.raw, "read1", None)  # not before urllib3 2.1
     try:
-        content: bytes = response.raw.read(_LARGEST_ANSWER, decode_content=True)
+        while len(content) < _LARGEST_ANSWER and clock.monotonic() < latest:
+            piece = response.raw.read(_PIECE, decode_content=True) if read is None else read(decode_content=True)
+            if not piece:
+                break
+            content += piece
     except Exception:  # noqa: BLE001 the network, or a body that is not compressed as it says
         return b""
     return content

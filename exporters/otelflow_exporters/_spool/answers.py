@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import clock
-from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._store.ownership import ANSWERS, open_store
 
 #: The file in a spool that says so
-NAME: Final = "OTELFLOW_ANSWERS.txt"
+NAME: Final = ANSWERS
 _YES: Final = b"yes\n"
 _NO: Final = b"no\n"
 _AGAIN_SECONDS: Final = 600.0

@@ -12,10 +12,10 @@ from typing import Final
 
 from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, is_running, lock
-from otelflow_exporters._store.ownership import writer_of
+from otelflow_exporters._store.ownership import PROGRESS, writer_of
 from otelflow_exporters._store.writer import is_watched_here
 
-SUFFIX: Final = ".sent"
+SUFFIX: Final = PROGRESS
 #: Where a part of a segment begins and ends, in bytes
 Range = tuple[int, int]
 

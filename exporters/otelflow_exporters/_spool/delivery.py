@@ -97,7 +97,7 @@ class Delivery:
             if status.rejected:
                 self._on_loss("rejected", min(status.rejected, count))
             return Answer.DONE
-        if status.is_for_good:
+        if status.is_for_good and not status.is_mendable:
             self.not_before = 0.0
             refused = [item for item in batch if item.parts]
             if len(refused) > 1:  # a bad one costs itself only

@@ -16,12 +16,13 @@ from otelflow._core.text.redaction import is_secret
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settings, variable
 from otelflow_exporters._store.limits import absolute, default_directory
-from otelflow_exporters._store.ownership import MARKER
+from otelflow_exporters._store.ownership import DESTINATION, MARKER
 
 #: The file in a spool that says whose it is
-NAME: Final = "OTELFLOW_DESTINATION.txt"
+NAME: Final = DESTINATION
 _VERSION: Final = "otelflow spool 1"
-_LARGEST: Final = 4096
+#: In bytes
+LARGEST: Final = 4096
 _DIGITS: Final = 16
 _NAMELESS: Final = re.compile(rf"[0-9a-f]{{{_DIGITS}}}")
 _SIGNALS: Final = ("traces", "logs", "metrics")
@@ -41,7 +42,7 @@ class Destination(NamedTuple):
     def check(self, folder: Folder) -> None:
         """Make *folder*, if it is a spool, that of this destination. Raises StoreUnreadable if it is another's."""
         try:
-            lines = folder.read(NAME, _LARGEST).decode("utf-8", "replace").splitlines()
+            lines = folder.read(NAME, LARGEST).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             # Empty, or around the spools of other signals, and so no spool yet: with this file it would never be one.
             if folder.file(MARKER) is None:

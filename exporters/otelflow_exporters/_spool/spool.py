@@ -120,11 +120,10 @@ class Spool:
         self.untold.clear()
         self._memory = Memory(self._signal, self._lock)
         self._compactor = Compactor(self._signal, self.writer.pruning)
-        self._is_answer_noted = self._is_tidy = self.is_shut_down = self.worker.is_closed = False
+        self._is_answer_noted = self.is_shut_down = self.worker.is_closed = False
         self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
-        self._idle_until = self._early_until = 0.0
-        self._failure: OSError | None = None  # of the folder
-        self._again = 0.0  # when it is tried again, on clock.monotonic()
+        self._idle_until = self._early_until = self._next_tidying = self._again = 0.0
+        self._failure: OSError | None = None  # of the folder, which is tried again then
 
     @property
     def _not_before(self) -> float:
@@ -227,8 +226,7 @@ class Spool:
         self.writer.close()
         if self._shipper is None:
             self.worker.close()
-            self._end_memory()
-            self.writer.is_watched = False
+            self._settle()
             return
         with shutdown.waiting():
             is_done = not self.waiting or deliver_last(self.worker, self._shipper, self._answers, lambda: self.waiting)
@@ -241,22 +239,24 @@ class Spool:
             self._early_until = float("inf")
             self.worker.is_closed = True
             self.worker.changed.notify_all()
-        self._end_memory()
-        if vanished := count_vanished(self._folder, self.writer.segments, self._shipper.sent_of):
-            self._lose("vanished", vanished)
-        self.writer.is_watched = False
+        self._settle()
         if self.waiting:
             self._warnings.left(self.waiting, self._shipper.failure)
         self.untold.tell()
 
-    def _end_memory(self) -> None:
+    def _settle(self) -> None:
         """Write to the folder what is left in memory, for others to send; what is in none of both then is lost."""
         if self._memory:
             self._memory.take_back()
+            self._again = 0.0  # there is no later
             self._write_back(is_last=True)
             self.writer.close()
             if count := self._memory.give_up():
                 self._lose("shutdown", count)
+        sent_of = (lambda _: 0) if self._shipper is None else self._shipper.sent_of
+        if self.directory is not None and (count := count_vanished(self._folder, self.writer.segments, sent_of)):
+            self._lose("vanished", count)
+        self.writer.is_watched = False
         self.untold.tell()
 
     def _write_back(self, *, is_last: bool = False) -> None:
@@ -268,7 +268,7 @@ class Spool:
                 spans = self.writer.spans
                 try:
                     if not self._memory.move_first(lambda body: self.write(framed(body), 1), self.writer):
-                        return  # the rest is on its way to the endpoint
+                        return
                 except OSError as error:
                     if comes_from_outside(error):
                         raise
@@ -279,11 +279,12 @@ class Spool:
     def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
         with self._lock:
             self._unwritten += 1
-        surplus = self._memory.add(body)
-        if surplus:
+        if surplus := self._memory.add(body):
             self._lose("spool_full", surplus)
         if error is not None:
             self._warnings.memory_is_used(error)
+        if self.is_shut_down:  # meanwhile, by a signal handler or a thread: nobody looks into memory any more
+            self._settle()
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
         """Count items of this process that will not arrive."""
@@ -380,14 +381,14 @@ class Spool:
         if self.writer.is_prune_due:
             self._compactor.make_room(self.directory, self.writer.limits.max_bytes // 2)
             self.writer.prune()
-        if not self._is_tidy:
-            self._is_tidy = True
-            # The endpoint was slower than a program that has ended: one as short would send what others left, and not
-            # live to see it arrive; the next would send it again.
-            if self._answers.expected() is False:
+        if clock.monotonic() >= self._next_tidying:
+            # It was slower than a program before: one as short would not see arrive what it sends, nor would the next.
+            if not self._next_tidying and self._answers.expected() is False:
                 self._early_until = clock.monotonic() + _SIGN_SECONDS
+            self._next_tidying = clock.monotonic() + 60 * _LONG_SECONDS
             if self.directory is not None:
                 remove_old(self.directory, self._count_removed)
+                self._warnings.stranded_beside(self.directory)
 
     def _ship_memory(self, shipper: Shipper) -> bool:
         refused = self.dropped["rejected"]

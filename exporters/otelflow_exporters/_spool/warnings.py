@@ -8,6 +8,7 @@ from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.memory import LARGEST_MEMORY
 from otelflow_exporters._spool.signals import Signal
+from otelflow_exporters._spool.stranded import stranded_beside
 
 
 class Warnings:
@@ -49,6 +50,17 @@ class Warnings:
         status = self._status
         if status is not None and status.message and not status.rejected and self._once.is_first("answer"):
             self._warn("%s says: %s (said once)", status.endpoint, status.message)
+
+    def stranded_beside(self, directory: Path) -> None:
+        """Say what waits beside *directory* under another key."""
+        for spool in stranded_beside(directory):
+            if self._once.is_first(f"stranded {spool}"):
+                self._warn(
+                    "Something waits for this endpoint in %s under another key, and nobody sends it: if the key has "
+                    "changed, 'otelflow ship %s --once' sends it with the one that is set (said once)",
+                    spool,
+                    spool,
+                )
 
     def left(self, count: int, failure: str) -> None:
         """Say that *count* items wait at the end, for a *failure* if there was one."""

@@ -22,6 +22,10 @@ MARKER: Final = "OTELFLOW_STORE"
 #: What such a folder may be, and the variable that names it
 VARIABLES: Final = {"store": "OTELFLOW_STORE", "spool": "OTELFLOW_SPOOL_DIR"}
 PAYLOADS: Final = "payloads"
+#: The files in a spool that say for whom it is, and whether that answers; how those end that say what was sent
+DESTINATION: Final = "OTELFLOW_DESTINATION.txt"
+ANSWERS: Final = "OTELFLOW_ANSWERS.txt"
+PROGRESS: Final = ".sent"
 #: The folders in a spool in which signals other than spans wait
 INNER_SPOOLS: Final = frozenset({"logs", "metrics"})
 #: What the name of a segment begins with before it is held and has its first records
@@ -187,4 +191,6 @@ def _is_own(store: Folder, name: str) -> bool:
     file = store.file(name)
     if file is None:
         return name not in store.names()
-    return name == MARKER or is_own_segment(store, file)
+    # The marker is the oldest file of all: who removes what is old removes it first.
+    is_of_spool = name in (DESTINATION, ANSWERS) or bool(_SEGMENT_NAME.fullmatch(name.removesuffix(PROGRESS)))
+    return name == MARKER or (is_of_spool and not name.endswith(".otlp")) or is_own_segment(store, file)

@@ -153,6 +153,29 @@ def test_the_status_tells_what_was_refused_and_whether_for_good(response, is_ref
     assert outcome(status) == (is_refused, is_for_good, reason)
 
 
+PAGE = b'\xef\xbb\xbf\n<!DOCTYPE html>\n<html lang="en"><title>Jaeger UI</title></html>'
+
+
+@pytest.mark.parametrize(
+    ("content", "is_refused"),
+    [
+        (PAGE, True),
+        (b"<!-- (c) --><HTML>", True),
+        (b"<p>thank you</p>", False),
+        (b"see <html>", False),
+        (b"", False),
+        (None, False),
+    ],
+)
+def test_a_web_page_is_no_answer_of_otlp_and_what_was_sent_waits(content, is_refused):
+    status = ExportStatus("http://jaeger:16686")
+
+    status.on_response(Response(200, content=content))
+
+    reason = "a web page answers; is it Jaeger's? OTLP over HTTP is at port 4318" if is_refused else ""
+    assert (*outcome(status), status.may_take_others) == (is_refused, False, reason, False)
+
+
 def answer_of(rejected=0, message=""):
     answer = ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = rejected

@@ -227,6 +227,63 @@ def test_an_answer_that_never_ends_is_not_read_to_its_end(monkeypatch):
     assert not sender.status.is_refused
 
 
+def test_an_answer_that_comes_byte_by_byte_is_listened_to_no_longer_than_the_time_limit(monkeypatch):
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000000\r\n\r\n")
+                try:
+                    while not is_over.wait(0.05):
+                        connection.sendall(b"x")
+                except OSError:  # nobody listens any more
+                    return
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        sender = new_sender("traces")
+        sending = threading.Thread(target=sender.send, args=(BODY,), daemon=True)
+        sending.start()
+        sending.join(30)
+        is_sending = sending.is_alive()
+        is_over.set()
+        thread.join(10)
+
+    assert not is_sending
+    assert not sender.status.is_refused
+
+
+@pytest.mark.parametrize(
+    ("protocol", "header", "is_refused"),
+    [
+        ("http/protobuf", "x-key=%E2%82%AC", True),
+        ("http/protobuf", "x-key=%C3%A9", False),
+        ("grpc", "x-key=%C3%A9", True),
+        ("grpc", "x-key=plain%20text", False),
+    ],
+)
+def test_a_header_that_can_never_be_sent_is_said_at_once_without_its_value(monkeypatch, protocol, header, is_refused):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", header)
+
+    try:
+        new_sender("traces").close()
+        said = ""
+    except ConfigurationError as error:
+        said = str(error)
+
+    assert said == (
+        "OTEL_EXPORTER_OTLP_HEADERS: the value of x-key has a character that no header takes: write it in ASCII"
+        if is_refused
+        else ""
+    )
+
+
 def test_bytes_arrive_over_grpc_with_their_headers(grpc_receiver, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=one")
     sender = new_sender("traces")

@@ -8,7 +8,9 @@ from otelflow._core.process import clock
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool.batches import Item, item_of
 from otelflow_exporters._spool.delivery import Answer, Delivery
-from support.spools import Endpoint, ended, refusing
+from otelflow_exporters.spool import SpoolSpanProcessor
+from support.receivers import GrpcReceiver
+from support.spools import Endpoint, counts_of, ended, provider_with, refusing
 
 
 @pytest.fixture
@@ -215,3 +217,34 @@ def test_a_dead_endpoint_is_not_asked_about_what_is_in_no_file_either(delivery, 
 
     assert delivery.send_records(items_of("b")) == (0, False)
     assert endpoint.asked == [["a"]]
+
+
+@pytest.fixture
+def grpc_receiver(monkeypatch):
+    with GrpcReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        yield receiver
+
+
+def test_what_a_collector_says_in_the_words_of_its_own_exporter_is_no_loss(grpc_receiver, folder):
+    import grpc
+
+    grpc_receiver.code, grpc_receiver.details = grpc.StatusCode.INTERNAL, "the backend answered 401"
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    for _ in range(5):
+        tracer.start_span("kept").end()
+    for _ in range(4):
+        processor._spool._shipper.try_once_more()
+        processor.force_flush()
+    dropped = dict(processor.dropped)
+    grpc_receiver.code = None
+    grpc_receiver.trace_requests.clear()
+    processor._spool._shipper.try_once_more()
+    processor.force_flush()
+    processor.shutdown()
+
+    assert dropped == {}
+    assert counts_of(grpc_receiver) == {"kept": 5}
+    assert processor.account == ("traces", "SpoolSpanProcessor", 5, 5, {})

@@ -243,3 +243,39 @@ def test_what_is_in_memory_at_the_end_is_written_if_there_is_room_and_else_lost_
     if not is_full:
         (path,) = folder.glob("*.otlp")
         assert path.read_bytes().endswith(CLOSED), "no run of it is lost"
+
+
+@pytest.mark.parametrize("is_in_memory", [False, True])
+def test_what_is_written_while_a_signal_handler_shuts_down_waits_in_a_file_or_is_lost_and_counted(
+    receiver, folder, monkeypatch, is_in_memory
+):
+    receiver.status = 503
+    processor = SpoolSpanProcessor(None if is_in_memory else folder)
+    tracer = provider_with(processor)
+    spool, write = processor._spool, os.write
+    span = tracer.start_span("interrupted")
+
+    def shut_down(*_):
+        monkeypatch.undo()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        processor.shutdown()
+        return OSError(9, "Bad file descriptor")
+
+    def interrupted(descriptor, content):
+        raise shut_down()
+
+    def add(body):
+        shut_down()
+        return memory.add(body)
+
+    memory = spool._memory
+    if is_in_memory:
+        monkeypatch.setattr(spool, "_memory", SimpleNamespace(add=add))
+    else:
+        monkeypatch.setattr("otelflow_exporters._store.writer.os.write", interrupted)
+    span.end()
+
+    assert os.write is write
+    assert len(memory) == 0
+    assert stored_in(folder) == ([] if is_in_memory else ["interrupted"])
+    assert processor.account == ("traces", "SpoolSpanProcessor", 1, 0, {"shutdown": 1} if is_in_memory else {})

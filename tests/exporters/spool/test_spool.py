@@ -1173,3 +1173,15 @@ def test_an_item_that_cannot_be_encoded_is_lost_and_the_log_says_why(receiver, f
     assert (body, spool.dropped, spool.account.dropped) == (b"", {"encoding_failed": 1}, {"encoding_failed": 1})
     assert "Spans are lost: encoding_failed" in caplog.text
     assert "ZeroDivisionError: of its text" in caplog.text
+
+
+def test_what_is_gone_with_its_folder_at_the_end_is_lost_also_where_another_process_sends(folder):
+    processor = SpoolSpanProcessor(folder, is_shipped=False)
+    tracer = provider_with(processor)
+    for _ in range(3):
+        tracer.start_span("gone").end()
+    shutil.rmtree(folder)
+    processor.shutdown()
+
+    assert processor.account == ("traces", "SpoolSpanProcessor", 3, 0, {"vanished": 3})
+    assert processor.waiting == 0

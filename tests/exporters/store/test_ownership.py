@@ -16,7 +16,10 @@ from otelflow.errors import StoreUnreadable
 from otelflow_exporters._store import ownership
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import (
+    ANSWERS,
+    DESTINATION,
     MARKER,
+    PROGRESS,
     is_own_payload,
     is_own_segment,
     open_payloads,
@@ -501,3 +504,31 @@ def test_a_spool_begins_while_another_signal_begins_inside_of_it(tmp_path, signa
     with pytest.raises(StoreUnreadable, match="holds files of others"):
         open_store(tmp_path / "other", is_made=True, kind="spool")
     assert (tmp_path / "spool" / MARKER).is_file()
+
+
+@pytest.mark.parametrize("name", [DESTINATION, ANSWERS, SEGMENT + PROGRESS])
+def test_a_spool_whose_marker_was_removed_as_its_oldest_file_is_still_one(tmp_path, name):
+    spool = tmp_path / "spool"
+    write(spool / name, "whatever it says")
+    open_store(spool, is_made=True, kind="spool").close()
+
+    assert (spool / MARKER).read_text() == "otelflow store 1\n"
+
+
+@posix_only
+def test_a_link_that_is_called_as_one_of_ours_is_not(tmp_path):
+    spool = tmp_path / "spool"
+    write(tmp_path / "document")
+    spool.mkdir(mode=0o700)
+    (spool / DESTINATION).symlink_to(tmp_path / "document")
+
+    with pytest.raises(StoreUnreadable, match="holds files of others"):
+        open_store(spool, is_made=True, kind="spool")
+
+
+def test_a_document_that_is_called_nearly_so_is_not(tmp_path):
+    spool = tmp_path / "spool"
+    write(spool / f"x{SEGMENT}{PROGRESS}")
+
+    with pytest.raises(StoreUnreadable, match="holds files of others"):
+        open_store(spool, is_made=True, kind="spool")
