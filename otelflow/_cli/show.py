@@ -106,7 +106,8 @@ def list_traces(count: int, *, failed: bool) -> None:
             "result": Text(result_words(summary), style=_STYLES.get(summary.result, "red")),
             "spans": Text(f"{summary.span_count:,}"),
             "failed": Text(f"{summary.failed_count:,}"),
-            "seconds": Text(f"{summary.duration:.2f}"),
+            # Nobody has seen the end of a run whose process is gone.
+            "seconds": Text("?" if summary.result == INCOMPLETE else f"{summary.duration:.2f}"),
             "name": Text(one_line(summary.name)),
         }
         for summary in newest_traces(store, count, failed=failed)

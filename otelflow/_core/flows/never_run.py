@@ -93,7 +93,7 @@ class SetUpAndRun:
 
 
 def copy_of(flow_name: str, place: tuple[str, int], target: tuple[str, int] | None) -> SetUp:
-    """Return what warns of a copied flow that nobody runs, made of the ``parts()`` of its original."""
+    """Return what warns of a copied flow that is never run, made of the ``parts()`` of its original."""
     codes = [compile("", file, "exec").replace(co_firstlineno=line) for file, line in (place, target or place)]
     set_up = SetUp.__new__(SetUp)
     set_up.code, set_up.instruction, set_up.target = codes[0], -1, codes[1] if target else None
@@ -117,7 +117,7 @@ def watch() -> None:
 
 
 def _warn_of_kept() -> None:
-    """Warn of each flow that nobody ran: of one in a circle, as it is dropped, and of what the script has kept."""
+    """Warn of each flow that was never run: of one in a circle, as it is dropped, and of what the script has kept."""
     if _warned.watched_process != os.getpid():  # a forked child has what its parent has
         return
     import gc  # noqa: PLC0415 not at an import of otelflow

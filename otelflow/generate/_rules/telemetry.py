@@ -86,7 +86,7 @@ def _up(job: str, values: str, instance: str = "a:8888") -> dict[str, str]:
 
 
 def targets(program: Program) -> Iterator[Alert]:
-    """Yield the alerts that Prometheus does not reach somebody, or that the Pushgateway refuses what it is given.
+    """Yield the alerts that Prometheus does not reach a target, or that the Pushgateway refuses a push.
 
     Prometheus may ask others, too: these alerts speak of the pipeline, and of whoever has shown metrics of flows.
     """
