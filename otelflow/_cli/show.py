@@ -88,10 +88,11 @@ def newest_traces(store: StoredTraces, count: int, *, failed: bool) -> list[Trac
         )
     )
     if not summaries:
+        damage = f" ({store.unreadable:,} bytes there are unreadable)" if store.unreadable else ""
         if failed:  # that of a flow; one that succeeded may have tasks that failed
             cure = "'otelflow show --list' has the others, and how many of their tasks failed"
-            raise TraceNotFound(f"No flow that failed is stored in {store.directory}; {cure}")
-        raise TraceNotFound(f"No trace is stored in {store.directory} yet; 'otelflow demo' makes one")
+            raise TraceNotFound(f"No flow that failed is stored in {store.directory}{damage}; {cure}")
+        raise TraceNotFound(f"No trace is stored in {store.directory} yet{damage}; 'otelflow demo' makes one")
     return summaries
 
 

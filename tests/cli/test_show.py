@@ -477,3 +477,17 @@ def test_a_spool_that_is_not_its_own_is_called_a_spool(otelflow, tmp_path):
     assert f"The spool {tmp_path / 'docs'} holds files of others" in done.err
     assert "OTELFLOW_SPOOL_DIR" in done.err
     assert [path.name for path in (tmp_path / "docs").iterdir()] == ["thesis.odt"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--list",), (), ("--failed",), ("4bf9",), ("4bf92f3577b34da6a3ce929d0e0e4736",)]
+)
+def test_a_store_of_which_nothing_can_be_read_is_not_called_empty(otelflow, store, arguments):
+    otelflow("run", "flows.py:leave_artifacts")
+    for segment in store.glob("*.otlp"):
+        segment.write_bytes(b"\xff" * 1_000)
+
+    done = otelflow("show", *arguments)
+
+    assert "1,000 bytes there are unreadable" in done.err
+    assert done.code == 2
