@@ -122,11 +122,12 @@ class DecoratedTwice(OtelflowError, TypeError):
 class FlowNotSetUp(OtelflowError, ValueError):
     """Raised by ``execute()`` of a flow that was given nothing to run."""
 
-    def __init__(self, owner: str = "", names: Iterable[str] = ()) -> None:
+    def __init__(self, owner: str = "Flow", names: Iterable[str] = ()) -> None:
         from otelflow._core.text.hints import nearest  # noqa: PLC0415 only for mistakes
 
         similar = nearest("main", [name for name in names if not name.startswith("_")])
-        cure = f"; did you mean main() with {owner}.{similar}()?" if similar else ""
+        cure = "" if owner == "Flow" else f", or write a method main() in {owner}"
+        cure = f"; did you mean main() with {owner}.{similar}()?" if similar else cure
         super().__init__(f"This flow has nothing to run: call setup(target, *args, **kwargs) before execute(){cure}")
 
 

@@ -100,7 +100,7 @@ class Trace(SpanProcessor):
 
     @property
     def open_spans(self) -> int:
-        """How many spans have started and not ended: a run that still goes on, or a generator that nobody finished."""
+        """How many spans have started and not ended: a run that still goes on, or a generator that was not finished."""
         with self._lock:
             return sum(span is None for span in self._started.values())
 
@@ -301,8 +301,8 @@ class MockedDependencies:
     flow's method ``get_service()`` if it has one. It nests; what was there comes back.
 
     *fakes*: any objects, by the names of the dependencies. Raises ConfigurationError for a name that every flow or task
-    has of its own, such as ``flow_data``, and at the end for one that is misspelt: nobody has asked for it, but for
-    one like it.
+    has of its own, such as ``flow_data``, and at the end for one that is misspelt: a run asked for a similar name,
+    and none for it.
 
     >>> from otelflow import INJECTED, task
     >>> from otelflow.testing import MockedDependencies

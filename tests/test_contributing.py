@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md leads to what is there: the places of its table, and all that its recipes name."""
+"""CONTRIBUTING.md leads to what is there: the places of its table, and all that its map and its recipes name."""
 
 import re
 from functools import cache
@@ -11,12 +11,12 @@ PAGE = ROOT / "CONTRIBUTING.md"
 if not PAGE.exists():
     pytest.skip("the tests run beside an installed package", allow_module_level=True)
 TEXT = PAGE.read_text()
-RECIPES = TEXT[TEXT.index("## Recipes") : TEXT.index("## What may change")]
+BODY = TEXT[TEXT.index("## A run") : TEXT.index("## What may change")]
 ROWS = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| \[.*$", TEXT, re.MULTILINE)]
 PLACE = re.compile(r"`((?:otelflow|exporters|tests|docs)/[\w/.]*|[a-z]+\.yml)`")
-# Where a short path of a recipe may begin
+# Where a short path may begin
 ROOMS = ("", "otelflow/", "otelflow/_core/", "exporters/otelflow_exporters/", "tests/", "docs/")
-#: What a recipe names that no file of ours has
+#: What is named and is in no file of ours
 OF_OTHERS = {"NameTaskRunner", "opentelemetry-instrument", "title", "that_name", "shop.py", "../SECURITY.md"}
 
 
@@ -36,10 +36,9 @@ def words():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_a_row_of_the_table_leads_to_a_recipe_and_to_places_that_are_there(row):
-    headings = {
-        re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-")
-        for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
-    }
+    titles = [re.sub(r"[^\w -]", "", title.lower()).strip() for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)]
+    # As GitHub makes an address of a heading, where the site would make the same
+    headings = {address for title in titles if (address := title.replace(" ", "-")) == re.sub(r"[- ]+", "-", title)}
     anchors = re.findall(r"\(#([^)]+)\)", row[0])
     places = PLACE.findall(row[1]) + PLACE.findall(row[2])
     names = re.findall(r"`([A-Za-z_.]+)` in `([\w/.]+)`", row[1])
@@ -51,12 +50,12 @@ def test_a_row_of_the_table_leads_to_a_recipe_and_to_places_that_are_there(row):
     assert [name for name, place in names if name.rpartition(".")[2] not in (ROOT / place).read_text()] == []
 
 
-def test_each_file_that_a_recipe_names_is_there():
+def test_each_file_that_the_map_or_a_recipe_names_is_there():
     files = {path.relative_to(ROOT).as_posix() for path in sources()}
     ends = {place[place.index("/") :] if "/" in place else "/" + place for place in files} | {"/" + f for f in files}
     missing = [
         place
-        for place in re.findall(r"`([\w./-]+\.(?:py|md|toml|yml|txt))`", RECIPES)
+        for place in re.findall(r"`([\w./-]+\.(?:py|md|toml|yml|txt))`", BODY)
         if place not in OF_OTHERS
         and not any(room + place in files for room in ROOMS)
         and not any(end.endswith("/" + place) for end in ends)
@@ -65,10 +64,10 @@ def test_each_file_that_a_recipe_names_is_there():
     assert missing == []
 
 
-def test_each_name_that_a_recipe_uses_is_in_the_tree():
+def test_each_name_that_the_map_or_a_recipe_uses_is_in_the_tree():
     names = {
         part
-        for quoted in re.findall(r"`([A-Za-z_][\w.-]*)(?:\(.*?\))?`", RECIPES)
+        for quoted in re.findall(r"`([A-Za-z_][\w.-]*)(?:\(.*?\))?`", BODY)
         if not re.search(r"\.(?:py|md|toml|yml|txt)$", quoted) and quoted not in OF_OTHERS
         for part in quoted.split(".")
         if part
@@ -76,3 +75,14 @@ def test_each_name_that_a_recipe_uses_is_in_the_tree():
 
     assert len(names) > 100
     assert sorted(names - words()) == []
+
+
+def test_each_public_module_has_its_reason():
+    api = (ROOT / "tests/public_api.txt").read_text()
+    modules = re.findall(r"^(otelflow[\w.]*) \(module\)$", api, re.MULTILINE)
+    rows = "\n".join(re.findall(r"^\| `.*$", TEXT[TEXT.index("## What may change") :], re.MULTILINE))
+
+    words_in_rows = set(re.findall(r"`([a-z_]+)`", rows))
+    assert len(modules) > 20
+    without_reason = [name for name in modules if name.split(".")[1:2] and name.split(".")[1] not in words_in_rows]
+    assert without_reason == []

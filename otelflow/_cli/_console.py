@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 import otelflow
 from otelflow._core.text.hints import error_text, place_of
@@ -53,13 +53,19 @@ def say(text: str) -> None:
 
 
 class _OneLine(logging.Handler):
-    """Says a warning of the library as one line; what raised is named, its traceback is not shown."""
+    """Says a warning of the library as one line; what raised is named, its traceback is shown if that is asked for."""
+
+    def __init__(self, *, with_traceback: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._with_traceback = with_traceback
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             error = record.exc_info[1] if record.exc_info else None
             reason = "" if error is None else ": " + error_text(type(error).__name__, text_of(error))
             say(record.getMessage() + reason)
+            if error is not None and self._with_traceback:
+                print_traceback(error)
         except Exception:  # noqa: BLE001 foreign arguments of a log call, or a stderr that is closed
             self.handleError(record)
 
@@ -77,8 +83,8 @@ def show_warnings(*, with_tracebacks: bool) -> None:
     What did not arrive is counted by the library, and said once when the command ends.
     """
     handlers: dict[str, logging.Handler] = {"opentelemetry.util.re": _WithoutValues(logging.WARNING)}
+    handlers["otelflow"] = handlers["otelflow_exporters"] = _OneLine(with_traceback=with_tracebacks)
     if not with_tracebacks:
-        handlers["otelflow"] = handlers["otelflow_exporters"] = _OneLine(logging.WARNING)
         handlers["opentelemetry.exporter"] = logging.NullHandler()
     for name, handler in handlers.items():
         logger = logging.getLogger(name)
@@ -150,4 +156,8 @@ def page() -> Console:
     """Return a console for tables: as wide as the terminal, or with lines of any length for another program."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters of names that the terminal lacks
-    return _Page(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    from otelflow_exporters._tree.drawing import width_of  # noqa: PLC0415 only for tables
+
+    console = _Page(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    console.size = ConsoleDimensions(width_of(console), console.height)
+    return console

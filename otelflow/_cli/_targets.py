@@ -10,6 +10,8 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 import otelflow
+from otelflow import Flow_Run__Event
+from otelflow._cli._console import say
 from otelflow._core.text.hints import nearest, question
 from otelflow._core.text.safe_str import brief_repr, type_name
 from otelflow._importing import import_for_user, is_file, load_file
@@ -20,6 +22,16 @@ _MOST_NAMES: Final = 20
 _ROUTINES: Final = (FunctionType, BuiltinFunctionType, MethodType)
 
 
+class _RunsAtImport(otelflow.Listener):
+    """Notes the flow that a module runs while it is imported."""
+
+    first = ""
+
+    def on_flow_start(self, event: Flow_Run__Event) -> None:
+        """Note its name, if it is the first."""
+        self.first = self.first or str(event.event_data.flow_name)
+
+
 def find(target: str) -> Any:
     """Return the decorated function, ``Flow`` subclass or ``Flow`` instance that *target* names.
 
@@ -27,9 +39,21 @@ def find(target: str) -> Any:
     """
     place, name = _split(target)
     sys.argv = [place]
-    module = load_file(Path(place)) if is_file(place) else _load_module(place)
+    runs = _RunsAtImport()
+    otelflow.add_listener(runs)
+    try:
+        module = load_file(Path(place)) if is_file(place) else _load_module(place)
+    finally:
+        otelflow.remove_listener(runs)
+    if runs.first:
+        cure = "put that under if __name__ == '__main__':"
+        say(
+            f"{place} has run flow {runs.first!r} itself when it was imported, which is no part of what follows; {cure}"
+        )
     if not name:
         names = [name for name in _flow_names(module) if "." not in name]
+        if not names and module.__spec__ is not None and module.__spec__.origin is None:  # a folder of any kind
+            load_file(Path(*place.split(".")))
         if not names:
             raise TargetNotFound(f"{place} has no flow: decorate a function with @flow, then run {place}:its_name")
         if len(names) > 1:

@@ -106,7 +106,9 @@ _FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree on
 )
 def run(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="path/to/file.py:flow or package.module:flow", metavar="TARGET")],
+    target: Annotated[
+        str | None, typer.Argument(help="path/to/file.py:flow or package.module:flow", metavar="TARGET")
+    ] = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the flow.")
     ] = None,
@@ -130,16 +132,14 @@ def run(
     its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists,
     dicts, dataclasses and pydantic models are JSON.
     """
-    context.ensure_object(Options).traceback = traceback
     show_warnings(with_tracebacks=traceback)
     if instrument is not None:
-        for name in ("param", "tree", "full", "logs", "failed_only", "strict_telemetry"):
-            if context.params[name]:
-                option = name.replace("_", "-")
-                raise ConfigurationError(f"--{option} is for a flow: with --instrument the command runs on its own")
         from otelflow._cli.instrument import run as run_command
 
-        run_command(instrument, [target, *context.args])
+        run_command(instrument, context)
+    context.ensure_object(Options).traceback = traceback
+    if target is None:
+        context.fail("Missing argument 'TARGET'.")
     if context.args:
         first = context.args[0]
         cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"

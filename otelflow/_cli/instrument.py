@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Final, NoReturn
 
 import typer
 
+import otelflow
+import otelflow.metrics
 from otelflow import settings
 from otelflow._cli._exit_codes import FAILURE, SUCCESS
 from otelflow.errors import ConfigurationError
@@ -21,14 +24,32 @@ from otelflow_exporters._store.limits import default_directory
 
 #: Their `run` runs a program
 _RUNNERS: Final = ("coverage", "uv")
+#: It sets up traces itself
+_FOREIGN: Final = "opentelemetry-instrument"
 
 
-def run(file: Path, command: Sequence[str]) -> NoReturn:
-    """Become *command*, instrumented by *file*: its exit code, its signals and its output are its own.
+def run(file: Path, context: typer.Context) -> NoReturn:
+    """Become the command of ``otelflow run``, instrumented by *file*: exit code, signals and output are its own.
 
-    Raises ConfigurationError.
+    Raises ConfigurationError, also for an option that is for flows.
     """
-    settings.check()
+    target = context.params["target"]
+    for name in context.params.keys() - {"target", "instrument"}:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "no-tree" if context.params[name] is False else name.replace("_", "-")
+            raise ConfigurationError(f"--{option} is for a flow: with --instrument the command runs on its own")
+    if target is None:
+        example = f"--instrument {file} -- python main.py"
+        raise ConfigurationError(f"There is no command: write it after --, such as {example}")
+    command = [target, *context.args]
+    plan = read(file.absolute())
+    logging.disable()  # of what is no error, the program hears: its first flow or task does this again
+    try:
+        _try_settings(command)
+    except ConfigurationError:
+        if plan.is_strict:
+            raise
     variables = {}
     if not os.environ.get("OTEL_SERVICE_NAME") and "service.name=" not in os.environ.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
@@ -37,13 +58,24 @@ def run(file: Path, command: Sequence[str]) -> NoReturn:
     if not variable("traces", "ENDPOINT")[1] and not settings.in_force()["store"].value:
         with contextlib.suppress(ConfigurationError):  # no home: nobody asked for a store
             variables["OTELFLOW_STORE"] = str(default_directory())  # `otelflow show` shows it, as any other run
-    run_instrumented(file, command, variables)
+    logging.disable(logging.NOTSET)
+    run_instrumented(plan, command, variables)
+
+
+def _try_settings(command: Sequence[str]) -> None:
+    """Raise ConfigurationError for a variable that the first flow or task of *command* would stumble over."""
+    settings.check()
+    if Path(command[0]).name != _FOREIGN:
+        # Nothing is stored, sent or served by this process, which is about to become another.
+        otelflow.configure(store=False, metrics="off", spool="memory")
+    if settings.in_force()["metrics"].value:
+        otelflow.metrics.check()
 
 
 def service_name(command: Sequence[str]) -> str:
     """Return what the service is called that *command* starts: its module, script or program."""
     words = list(command)
-    if Path(words[0]).name == "opentelemetry-instrument":
+    if Path(words[0]).name == _FOREIGN:
         del words[0]
         while words and words[0].startswith("-"):
             del words[: 1 if "=" in words[0] else 2]

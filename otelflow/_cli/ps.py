@@ -20,6 +20,8 @@ from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.open_runs import OpenRun, open_runs
 from otelflow_exporters._store.ownership import open_store as open_spool
+from otelflow_exporters._store.reader import INCOMPLETE
+from otelflow_exporters._tree.wording import counted
 
 _LOOK_SECONDS: Final = 1.0
 _LONGEST_MESSAGE: Final = 60
@@ -48,8 +50,13 @@ def print_running(directory: Path | None, *, follow: bool) -> int:
 def recover(directory: Path | None, *, is_sent: bool) -> int:
     """Print what processes were doing that are lost, and if *is_sent*, send it; return the exit code."""
     lost = {folder: [run for run in open_runs(folder) if not run.is_alive] for folder in _folders(directory)}
-    _print([run for runs in lost.values() for run in runs], "after")
     folders = [folder for folder, runs in lost.items() if runs]
+    incomplete = _incomplete() if directory is None and not folders else 0
+    if incomplete:  # they have no spool, from which the next process reports them
+        words = f"{counted(incomplete, 'trace')} of the store {'is' if incomplete == 1 else 'are'} incomplete"
+        say(f"no run that was lost waits to be sent; {words}: 'otelflow show --list --failed' has them")
+    else:
+        _print([run for runs in lost.values() for run in runs], "after")
     name, endpoint = variable("traces", "ENDPOINT")
     if folders and is_sent and not endpoint:
         say(f"they wait: set {name} to where they are to be sent, such as http://localhost:4318")
@@ -84,6 +91,14 @@ def _stored_runs(listed: set[str]) -> list[OpenRun]:
     except (StoreUnreadable, OSError):  # it is off, or cannot be read
         return []
     return [run for run in runs if run.is_alive and run.span.span_id not in listed]
+
+
+def _incomplete() -> int:
+    """Return how many traces the store has that no process has brought to their end."""
+    try:
+        return sum(summary.result == INCOMPLETE for summary in open_store().summaries())
+    except (StoreUnreadable, OSError):  # it is off, or cannot be read
+        return 0
 
 
 def _last_message(run: OpenRun) -> str:

@@ -66,6 +66,9 @@ def serve_targets(
 
 def schedule_of(target: str, values: Mapping[str, str], times: Times, name: str | None) -> Schedule:
     """Return when the flow that *target* names runs. Raises OtelflowError."""
+    if (times.every is None) is (times.cron is None):
+        words = "say when" if times.every is None else "say when in one way"
+        raise ConfigurationError(f"serve: {words}: --every 10m, or --cron '0 3 * * *'")
     flow = targets.find(target)
     first = prepare(flow, values)  # what is wrong with the parameters is said now, and not at night
     try:

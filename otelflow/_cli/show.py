@@ -88,10 +88,11 @@ def newest_traces(store: StoredTraces, count: int, *, failed: bool) -> list[Trac
         )
     )
     if not summaries:
+        damage = f" ({store.unreadable:,} bytes there are unreadable)" if store.unreadable else ""
         if failed:  # that of a flow; one that succeeded may have tasks that failed
             cure = "'otelflow show --list' has the others, and how many of their tasks failed"
-            raise TraceNotFound(f"No flow that failed is stored in {store.directory}; {cure}")
-        raise TraceNotFound(f"No trace is stored in {store.directory} yet; 'otelflow demo' makes one")
+            raise TraceNotFound(f"No flow that failed is stored in {store.directory}{damage}; {cure}")
+        raise TraceNotFound(f"No trace is stored in {store.directory} yet{damage}; 'otelflow demo' makes one")
     return summaries
 
 
@@ -105,7 +106,8 @@ def list_traces(count: int, *, failed: bool) -> None:
             "result": Text(result_words(summary), style=_STYLES.get(summary.result, "red")),
             "spans": Text(f"{summary.span_count:,}"),
             "failed": Text(f"{summary.failed_count:,}"),
-            "seconds": Text(f"{summary.duration:.2f}"),
+            # Nobody has seen the end of a run whose process is gone.
+            "seconds": Text("?" if summary.result == INCOMPLETE else f"{summary.duration:.2f}"),
             "name": Text(one_line(summary.name)),
         }
         for summary in newest_traces(store, count, failed=failed)

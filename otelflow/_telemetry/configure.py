@@ -312,8 +312,9 @@ def _new_telemetry(service_name: str | None) -> Telemetry:
 
 def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: str) -> None:
     in_force = SWITCH.get(setting.lower(), setting)
+    origin = "configure(): store"
     if store is None or store is True:
-        store = in_force or bool(store)
+        store, origin = in_force or bool(store), "OTELFLOW_STORE"
     elif isinstance(store, str):
         store = SWITCH.get(store.lower(), store)
     if store is False or in_force is False or telemetry.store_directory is not None:
@@ -332,7 +333,7 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
         except ConfigurationError as error:  # it was not named by anybody, and runs need none
             losses.warn_once("store", "Nothing is stored: %s", error)
             return
-    exporter = StoreSpanExporter(absolute(os.fspath(store), "configure(): store"))
+    exporter = StoreSpanExporter(absolute(os.fspath(store), origin))
     if exporter.directory is None or exporter.payloads is None:
         return
     telemetry.store_processor = StoreSpanProcessor(exporter)

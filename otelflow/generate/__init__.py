@@ -95,7 +95,7 @@ def generate_dashboards(
 def _program(modules: Iterable[str], jaeger: str, pipeline: Iterable[str] = PIPELINE) -> Program:
     if not jaeger.startswith(("http://", "https://")):
         raise ConfigurationError(f"jaeger={jaeger!r:.80} is no address: give one such as {JAEGER}")
-    jobs = tuple(pipeline)
+    jobs = tuple(dict.fromkeys(pipeline))
     if isinstance(pipeline, str) or not all(job and job.isprintable() for job in jobs):
         raise ConfigurationError(
             f"pipeline={pipeline!r:.80} names no jobs of Prometheus: give those such as ('collector', 'jaeger'), or ()"

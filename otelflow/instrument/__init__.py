@@ -4,19 +4,15 @@
 itself: ``OtelflowInstrumentor().instrument("otelflow.toml")``.
 """
 
-import os
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from otelflow.errors import ConfigurationError
 from otelflow.instrument import _instrumented
-from otelflow.instrument._command import seen_from
 from otelflow.instrument._plan import new_plan, read
-from otelflow.instrument._servers import deliver_after_servers
-from otelflow.instrument._start import PROCESS_VARIABLE
+from otelflow.instrument._start import start_by_opentelemetry
 from otelflow.instrument._survey import check
 from otelflow.settings import in_force
 
@@ -74,24 +70,21 @@ class OtelflowInstrumentor:
         ['colorsys:rgb_to_hls', 'colorsys:rgb_to_hsv', 'colorsys:rgb_to_yiq']
         >>> OtelflowInstrumentor().uninstrument()
         """
-        place: AbstractContextManager[None] = nullcontext()
         if flows or tasks:
             if file is not None:
                 raise ConfigurationError("instrument() takes a file, or flows and tasks, not both")
             plan = new_plan({"flows": flows, "tasks": tasks}, "instrument()", is_strict=strict)
         else:
+            if file is None and _is_before_program():
+                start_by_opentelemetry()
+                return self
             path = file or in_force()["instrument"].value
-            if not path:  # opentelemetry-instrument starts whatever is installed
+            if not path:
                 _instrumented.configure_here()
                 return self
             plan = read(Path(path).absolute(), is_strict=strict)
-            if file is None:  # opentelemetry-instrument is here before Python knows where its program lies
-                place = seen_from(sys.orig_argv)
-                if PROCESS_VARIABLE in os.environ:
-                    deliver_after_servers()
         if "--multiprocessing-fork" not in sys.orig_argv:  # it learns later where modules lie; its parent has looked
-            with place:
-                check(plan)
+            plan = check(plan)
         _instrumented.begin(plan)
         return self
 
@@ -102,3 +95,8 @@ class OtelflowInstrumentor:
         >>> OtelflowInstrumentor().uninstrument()
         """
         _instrumented.end()
+
+
+def _is_before_program() -> bool:
+    """Tell whether the interpreter is just starting, as when ``opentelemetry-instrument`` does this."""
+    return getattr(getattr(sys.modules.get("site"), "__spec__", None), "_initializing", False)

@@ -1,7 +1,9 @@
 """What this process has instrumented: begun by a plan, and ended for all of them."""
 
+import functools
 import importlib
 import logging
+import os
 import sys
 import types
 from typing import Any, Final
@@ -11,8 +13,10 @@ from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
 from otelflow._core.text.own_logger import log
 from otelflow.errors import ConfigurationError
+from otelflow.instrument import _celery_tasks
 from otelflow.instrument._holders import function_of, hand_over, near
 from otelflow.instrument._import_hook import ImportHook
+from otelflow.instrument._mistakes import LENIENT, new_mistake
 from otelflow.instrument._plan import Plan
 from otelflow.instrument._wrapping import Wrapped, wrap_module
 
@@ -29,10 +33,13 @@ class _Instrumented(State):
         undo(getattr(self, "hooks", []), getattr(self, "wrapped", []))
         for listener in filter(None, getattr(self, "listeners", {}).values()):
             remove_listener(listener)
+        _celery_tasks.forget()
         self.hooks, self.wrapped, self.listeners = [], [], {}
 
 
 _MOST_NAMES: Final = 5
+#: The patterns of which a process before this one has said what is wrong with them
+TOLD_VARIABLE: Final = "OTELFLOW_INSTRUMENT_TOLD"
 _lock: Final = forks.new_lock()
 
 
@@ -57,7 +64,16 @@ def functions() -> list[str]:
 
 def begin(plan: Plan) -> None:
     """Wrap what *plan* names in loaded modules, and in others when they are imported; nothing if it raises."""
-    hook = ImportHook(lambda name: bool(plan.rules_of(name)), lambda module: _hand_over(_wrap(module, plan), module))
+
+    def wrap_again(module: types.ModuleType) -> None:
+        if hook.is_active:
+            _hand_over(_wrap(module, plan))
+
+    def wrap(module: types.ModuleType) -> None:
+        _hand_over(_wrap(module, plan), module)
+        _celery_tasks.when_made(module, functools.partial(wrap_again, module))
+
+    hook = ImportHook(lambda name: bool(plan.rules_of(name)), wrap)
     modules = [module for name, module in list(sys.modules.items()) if plan.rules_of(name)]
     wrapped: list[Wrapped] = []
     try:
@@ -69,6 +85,8 @@ def begin(plan: Plan) -> None:
             _instrumented.wrapped = [function for function in _instrumented.wrapped if function not in wrapped]
         raise
     _hand_over(wrapped)
+    for module in modules:
+        _celery_tasks.when_made(module, functools.partial(wrap_again, module))
     for name in sorted({function.module for function in wrapped}):
         log(losses.logger, logging.INFO, "%s was imported before it was instrumented", name)
     with _lock:
@@ -93,12 +111,15 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     if not issubclass(type(module), types.ModuleType):
         return []  # what a program has put in the place of a module
 
-    def refuse(error: ConfigurationError) -> None:
+    def refuse(fault: str, pattern: str = "") -> None:
+        text = f"{plan.place}: {pattern}: {fault}" if pattern else fault
         if plan.is_strict:
-            raise ConfigurationError(f"{plan.place}: {error}") from None
-        losses.warn_once(
-            f"instrument {plan.place} {error}", "%s: %s", plan.place, error, kind=f"instrument {plan.place}"
-        )
+            raise new_mistake(f"{text} {LENIENT}" if pattern else text) from None
+        if pattern in plan.told:
+            return
+        losses.warn_once(f"instrument {text}", "%s", text, kind=f"instrument {plan.place}")
+        if pattern and TOLD_VARIABLE in os.environ:  # a child that imports the module need not say it again
+            os.environ[TOLD_VARIABLE] += f" {pattern}"
 
     wrapped: list[Wrapped] = []
     try:
@@ -109,7 +130,7 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
                 configure_here()
                 _add_listeners(plan)
             except ConfigurationError as error:  # of a variable, say
-                refuse(error)
+                refuse(str(error))
     except BaseException:
         undo([], wrapped)
         raise
@@ -160,6 +181,6 @@ def _add_listeners(plan: Plan) -> None:
             listener = target() if isinstance(target, type) else target
             add_listener(listener)
         except Exception as error:  # the user's module, which may raise anything
-            raise ConfigurationError(f"the listener {name} cannot be used: {error}") from error
+            raise ConfigurationError(f"{plan.place}: the listener {name} cannot be used: {error}") from error
         with _lock:
             _instrumented.listeners[name] = listener

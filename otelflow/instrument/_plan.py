@@ -1,6 +1,8 @@
 """Which functions are flows and tasks, as a file says or the arguments of ``instrument()``."""
 
+import inspect
 import re
+import types
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -67,7 +69,7 @@ class Plan(NamedTuple):
     """The rules, the first that fits wins; *is_strict*: a mistake is an error. *place* is where they were written.
 
     *listeners* are names of classes or objects, ``module:name``; *faults* is what could not be used of what was
-    written, if the plan is not strict.
+    written, if the plan is not strict. Of the patterns that were *told* of, nothing more is said.
     """
 
     rules: tuple[Rule, ...]
@@ -75,6 +77,7 @@ class Plan(NamedTuple):
     place: str
     listeners: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    told: frozenset[str] = frozenset()
 
     def rules_of(self, module: str) -> list[Rule]:
         """Return the rules for functions of the module of that name."""
@@ -144,7 +147,7 @@ def _rules(role: str, entries: object, refuse: Callable[[str], None]) -> Iterabl
             )
             continue
         try:
-            yield Rule(role, pattern, _decorator(role, keywords))
+            yield Rule(role, pattern, _decorator(role, pattern.partition(":")[2], keywords))
         except (OtelflowError, TypeError) as error:
             refuse(f": {role}s, {pattern}: {error}")
 
@@ -160,7 +163,12 @@ def _listeners(names: object, refuse: Callable[[str], None]) -> Iterable[str]:
             refuse(f": listeners: {name!r:.80} is no name: write module:Class, such as 'shop.watch:Watcher'")
 
 
-def _decorator(role: str, keywords: dict[str, Any]) -> Callable[[Any, str], Any]:
+#: What a keyword says of the function itself, which is not there yet
+_OF_FUNCTION: Final = {"target", "capture_parameters", "task_run_name"}
+_OF_TASKS: Final = {*inspect.signature(task).parameters} - _OF_FUNCTION
+
+
+def _decorator(role: str, name: str, keywords: dict[str, Any]) -> Callable[[Any, str], Any]:
     # A function that knows nothing of flows gets nothing of them, is called, and raises what it raised before.
     keywords.setdefault("inject", False)
     if role == "flow":
@@ -168,14 +176,19 @@ def _decorator(role: str, keywords: dict[str, Any]) -> Callable[[Any, str], Any]
             keywords["objective"] = Objective(**keywords["objective"])
         if isinstance(keywords.get("flow_config", {}), Mapping):
             keywords["flow_config"] = Flow_Run__Config(**{"raise_flow_error": True, **keywords.get("flow_config", {})})
+        if "execute_on_call" in keywords:
+            raise ConfigurationError("execute_on_call is not to be said: such a flow runs when its function is called")
         keywords["execute_on_call"] = True
     decorator: Callable[..., Any] = task if role == "task" else flow
     usual = decorator(**keywords)  # a keyword that is wrong is said now
+    # And a value, which else is said when the function is there: a task is decorated on trial, which flows are like.
+    trial = types.FunctionType((lambda: None).__code__, {}, name)
+    task(**{keyword: value for keyword, value in keywords.items() if keyword in _OF_TASKS})(trial)
 
     def decorate(value: Any, name: str) -> Any:
         function = getattr(value, "__func__", value)  # of a staticmethod or classmethod
         # A lambda, and what a decorator has left of a function, are known by where they stand.
-        is_named = getattr(function, "__name__", name) == name or keywords.get(f"{role}_name")
+        is_named = getattr(function, "__name__", "") == name or keywords.get(f"{role}_name")
         decorated = usual(value) if is_named else decorator(**{**keywords, f"{role}_name": name})(value)
         if hasattr(function, "__wrapped__"):  # what the program reaches by it (around a cache, say) is no run
             getattr(decorated, "__func__", decorated).__wrapped__ = function.__wrapped__

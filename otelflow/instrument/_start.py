@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from otelflow import settings
 from otelflow._core.process import losses
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._command import program_of, seen_from
-from otelflow.instrument._instrumented import begin
-from otelflow.instrument._plan import read
+from otelflow.instrument._instrumented import TOLD_VARIABLE, begin, configure_here
+from otelflow.instrument._mistakes import end, end_in_one_sentence
+from otelflow.instrument._plan import Plan, read
 from otelflow.instrument._servers import deliver_after_servers
 from otelflow.instrument._survey import check
 
@@ -29,20 +31,72 @@ def start() -> None:
     if not path:
         return
     try:
-        begin(read(Path(path)))
+        begin(_read(path))
+        end_in_one_sentence()
         deliver_after_servers()
     except Exception as error:  # noqa: BLE001 the interpreter starts, and a mistake was told before
         losses.warn_once("instrument", "%s runs without instrumentation: %s", sys.executable, error)
 
 
-def run_instrumented(file: Path, command: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
+def start_by_opentelemetry() -> None:
+    """Do the same for ``opentelemetry-instrument``, which is here before Python knows where its program lies.
+
+    What is wrong ends the program, unless the file is lenient, or there is none: nobody has looked before the first
+    process does.
+    """
+    is_first = PROCESS_VARIABLE not in os.environ
+    is_strict = bool(os.environ.get(VARIABLE))
+    try:
+        wrong = _wrong_setting() if is_first else None
+        path = os.environ.get(VARIABLE, "") if wrong else str(settings.in_force()["instrument"].value)
+        if not path:  # it starts whatever is installed
+            configure_here()
+            return
+        plan = _read(path)
+        is_strict = plan.is_strict
+        if wrong is not None and is_strict:  # else the first flow or task warns
+            raise wrong
+        if is_first:
+            os.environ[PROCESS_VARIABLE] = str(os.getpid())
+            with seen_from(sys.orig_argv):
+                plan = check(plan)
+            os.environ[TOLD_VARIABLE] = " ".join(plan.told)
+        begin(plan)
+        end_in_one_sentence()
+        if not is_first:
+            deliver_after_servers()
+    except ConfigurationError as error:
+        if is_first and is_strict:
+            end(error)
+        losses.warn_once("instrument", "%s", error)
+
+
+def _wrong_setting() -> ConfigurationError | None:
+    """Return what ``configure()`` would refuse of the settings, beside the provider of the application."""
+    try:
+        settings.check()
+        if settings.in_force()["metrics"].value:
+            from otelflow import metrics  # noqa: PLC0415 prometheus-client only for programs that want metrics
+
+            metrics.check()
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+def _read(path: str) -> Plan:
+    """Return the plan of the file, which knows of what the command line, or a parent, has warned."""
+    plan = read(Path(path).absolute())
+    return plan._replace(told=frozenset(os.environ.get(TOLD_VARIABLE, "").split()))
+
+
+def run_instrumented(plan: Plan, command: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
     """Become *command*, with *variables* where the environment does not have them.
 
-    Raises ConfigurationError for a *file* that says nothing usable, and for a command that is not there.
+    Raises ConfigurationError for a *plan* that means nothing here, and for a command that is not there.
     """
-    plan = read(file.absolute())
     with seen_from(command):
-        check(plan, functools.partial(is_program, command))
+        plan = check(plan, functools.partial(is_program, command))
     program = shutil.which(command[0])
     if program is None:
         raise ConfigurationError(f"There is no command {command[0]!r}: write it as in the shell, after --")
@@ -53,6 +107,7 @@ def run_instrumented(file: Path, command: Sequence[str], variables: Mapping[str,
         "PYTHONPATH": os.pathsep.join(folders),
         VARIABLE: plan.place,
         PROCESS_VARIABLE: str(os.getpid()),
+        TOLD_VARIABLE: " ".join(plan.told),
     }
     for stream in filter(None, (sys.stdout, sys.stderr)):  # one that was closed is None
         stream.flush()

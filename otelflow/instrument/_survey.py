@@ -4,7 +4,7 @@ import ast
 import itertools
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES, BuiltinImporter, ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from otelflow._core.process import losses
 from otelflow._core.text.hints import question
 from otelflow.errors import ConfigurationError
+from otelflow.instrument._mistakes import IS_CLASS, LENIENT, NO_FUNCTION, WRITTEN_IN_C
 from otelflow.instrument._plan import Plan, Rule
 
 _MOST_MODULES: Final = 5_000
@@ -19,8 +20,6 @@ _OF_PROGRAM: Final = (
     "{name} is the program that is run, which is not imported: move its functions into a module that it imports"
 )
 _NESTED: Final = "it is written inside of a function, which makes it anew in each call: name the function around it"
-_WRITTEN_IN_C: Final = "it is written in C, and cannot be wrapped: name the Python function that calls it"
-_NO_FUNCTION: Final = "it is no function but {kind}: name a function or method"
 #: How the origin of a module ends whose functions cannot be wrapped
 _OF_C: Final = ("built-in", *EXTENSION_SUFFIXES)
 
@@ -51,17 +50,21 @@ def survey(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> li
     return matches
 
 
-def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> None:
-    """Raise ConfigurationError, or warn, of every pattern that means nothing in the source that is there."""
-    faults = [*plan.faults]
-    faults += [f"{match.rule.pattern}: {match.fault}" for match in survey(plan, is_program) if match.fault]
+def check(plan: Plan, is_program: IsProgram = lambda _name, _file: False) -> Plan:
+    """Raise ConfigurationError, or warn, of every pattern that means nothing in the source that is there.
+
+    Returns the plan, which knows of what it was warned.
+    """
+    wrong = [match for match in survey(plan, is_program) if match.fault]
+    faults = [*plan.faults, *(f"{match.rule.pattern}: {match.fault}" for match in wrong)]
     faults += [f"the listener {name}: {fault}" for name, fault in listener_faults(plan).items()]
     if not faults:
-        return
+        return plan
     message = f"{plan.place}: " + "; ".join(faults)
     if plan.is_strict:
-        raise ConfigurationError(f"{message} (strict = false starts without)")
+        raise ConfigurationError(f"{message} {LENIENT}")
     losses.warn_once(f"instrument {message}", "%s", message, kind=f"instrument {plan.place}")
+    return plan._replace(told=frozenset(match.rule.pattern for match in wrong))
 
 
 def listener_faults(plan: Plan) -> dict[str, str]:
@@ -136,15 +139,32 @@ _LITERALS: Final[dict[type[ast.expr], str]] = {
 }
 
 
-def _is_of_c(module: str) -> bool:
-    """Tell whether *module* is one of the standard library's, or beside them, that is written in C."""
-    spec = None if "." in module else BuiltinImporter.find_spec(module) or PathFinder.find_spec(module)
-    return spec is not None and (spec.origin or "").endswith(_OF_C)
+#: What is no function, as it is called where it is made, or by the decorator that makes it
+_MAKERS: Final = {
+    **dict.fromkeys(("property", "cached_property", "setter", "deleter"), "a property"),
+    **dict.fromkeys(("partialmethod", "singledispatchmethod"), "a descriptor"),
+}
+#: What is called in the body of a class
+_CLASS_MAKERS: Final = {**_MAKERS, "field": "a field", "Field": "a field", "auto": "a member of an Enum"}
 
 
-def _is_property(decorator: ast.expr) -> bool:
-    name = decorator.attr if isinstance(decorator, ast.Attribute) else getattr(decorator, "id", "")
-    return name in ("property", "cached_property", "setter", "deleter")
+def _is_of_c(module: str, level: int, file: str) -> bool:
+    """Tell whether what *file* imports from *module*, *level* packages up, is written in C."""
+    if not level and "." not in module:
+        spec = BuiltinImporter.find_spec(module) or PathFinder.find_spec(module)
+        return spec is not None and (spec.origin or "").endswith(_OF_C)
+    root, _, inner = module.partition(".")
+    spec = None if level else _spec_of(root)
+    places = [*Path(file).parents[level - 1 : level]] if level else (spec and spec.submodule_search_locations) or []
+    path = Path(*(module if level else inner).split("."))
+    return any(Path(place, path.parent, path.name + end).is_file() for place in places for end in EXTENSION_SUFFIXES)
+
+
+def _made_by(maker: ast.expr, makers: Mapping[str, str] = _MAKERS) -> str:
+    """Return what *maker*, a decorator or what is called, makes that is certainly no function; or nothing."""
+    if isinstance(maker, ast.Call):
+        maker = maker.func
+    return makers.get(maker.attr if isinstance(maker, ast.Attribute) else getattr(maker, "id", ""), "")
 
 
 def _modules(root: str, origin: str | None, folders: list[str]) -> Iterator[tuple[str, str]]:
@@ -163,6 +183,7 @@ class _Source:
     """The names in a file of Python: its functions and methods, and *names* that may be functions, too."""
 
     def __init__(self, file: str) -> None:
+        self.file = file
         self.functions: set[str] = set()
         self.values: dict[str, str] = {}  # what certainly cannot be wrapped, and why
         self.names: set[str] = set()
@@ -184,9 +205,9 @@ class _Source:
     def fault_of(self, name: str, pattern: str) -> str:
         """Return why what is called *name* here cannot be wrapped, as far as that is certain, or nothing."""
         if self.is_of_c:
-            return _WRITTEN_IN_C
+            return WRITTEN_IN_C
         if name in self.classes:
-            return f"it is a class: name its methods, such as {pattern}.*"
+            return IS_CLASS.format(pattern=pattern)
         outer, _, inner = name.rpartition(".")
         nodes = ast.walk(self.bodies[outer]) if outer in self.bodies else ()
         if any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == inner for node in nodes):
@@ -196,8 +217,10 @@ class _Source:
     def _add(self, body: list[ast.stmt], path: str) -> None:
         for node in body:
             match node:
-                case ast.FunctionDef(name=name, decorator_list=decorators) if any(map(_is_property, decorators)):
-                    self.values[path + name] = _NO_FUNCTION.format(kind="a property")
+                case ast.FunctionDef(name=name, decorator_list=makers) if kind := max(
+                    map(_made_by, makers), default=""
+                ):
+                    self.values[path + name] = NO_FUNCTION.format(kind=kind)
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                     self.functions.add(path + name)
                     self.bodies[path + name] = node
@@ -216,8 +239,8 @@ class _Source:
 
     def _add_imports(self, node: ast.Import | ast.ImportFrom, path: str) -> None:
         names = [path + (alias.asname or alias.name.partition(".")[0]) for alias in node.names]
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and _is_of_c(node.module or ""):
-            self.values.update(dict.fromkeys(names, _WRITTEN_IN_C))
+        if isinstance(node, ast.ImportFrom) and _is_of_c(node.module or "", node.level, self.file):
+            self.values.update(dict.fromkeys(names, WRITTEN_IN_C))
         else:
             self.names.update(names)
         self.is_readable = self.is_readable and all(alias.name != "*" for alias in node.names)
@@ -228,8 +251,13 @@ class _Source:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda()):
                 self.functions.add(path + name)
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if type(value) in _LITERALS:
-                self.values[path + name] = _NO_FUNCTION.format(kind=_LITERALS[type(value)])
+                self.values[path + name] = NO_FUNCTION.format(kind=_LITERALS[type(value)])
             case ast.AnnAssign(target=ast.Name(id=name), value=None):
-                self.values[path + name] = _NO_FUNCTION.format(kind="a field")
+                self.values[path + name] = NO_FUNCTION.format(kind="a field")
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.Call() as call)
+            ) if kind := _made_by(call, _CLASS_MAKERS if path else _MAKERS):
+                self.values[path + name] = NO_FUNCTION.format(kind=kind)
             case _:
                 self.names.update(targets)

@@ -1,13 +1,17 @@
 """Put flows and tasks in the place of functions and methods of a module, and take them away again."""
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from otelflow._core.text.hints import suggestion
-from otelflow.errors import ConfigurationError
+import wrapt
+
+from otelflow._core.text.hints import question
+from otelflow.instrument import _celery_tasks
 from otelflow.instrument._holders import Place, function_of, is_a, other_holders, places
+from otelflow.instrument._mistakes import IS_CLASS, NO_FUNCTION, WRITTEN_IN_C, kind_of
 from otelflow.instrument._plan import Plan, Rule
 
 _MARK: Final = "__otelflow__"
@@ -17,6 +21,8 @@ _OF_C: Final = (
     types.ClassMethodDescriptorType,
     types.WrapperDescriptorType,
 )
+#: What a decorator of wrapt's makes
+_PROXY: Final[Any] = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)  # only wrapt 2 has the first
 
 
 class Wrapped(NamedTuple):
@@ -43,34 +49,55 @@ class Wrapped(NamedTuple):
         return vars(self.place.holder).get(self.place.name) is self.replacement
 
 
-def wrap_module(
-    module: types.ModuleType, plan: Plan, refuse: Callable[[ConfigurationError], None]
-) -> Iterator[Wrapped]:
+def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str], None]) -> Iterator[Wrapped]:
     """Replace what *plan* names in *module*, and yield what was replaced; *refuse* is told of a rule that cannot be."""
     name = module.__name__
     standing = list(places(module, name))
     others = {id(place): count for place, count in zip(standing, other_holders(standing), strict=True)}
+    standing += _celery_tasks.places(module)
     keys = set[tuple[int, str]]()
     for rule in plan.rules_of(name):
         matches = [place for place in standing if rule.is_of_function(place.qualname)]
-        if rule.is_exact and not any(_is_wrappable(place.value) or _role(place.value) for place in matches):
+        if rule.is_exact and not any(_is_usable(place.value) for place in matches):
             # A rule for many modules need not match in each: _survey.py has checked that it does in one.
             if not rule.is_of_many_modules:
-                refuse(_why_not(rule, module, matches, standing))
+                refuse(_why_not(rule, module, matches, standing), rule.pattern)
             continue
         for place in filter(lambda place: _is_wrappable(place.value), matches):
-            # An imported function is wrapped only by a rule without wildcards.
-            is_own = getattr(function_of(place.value), "__module__", None) == name
+            # An imported function is wrapped only by a rule without wildcards. What stands in a class that was written
+            # here is none, also where a decorator of another module has left no trace of it.
+            is_own = "." in place.qualname or getattr(function_of(place.value), "__module__", None) == name
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
-                    replacement = rule.decorate(place.value, place.qualname.rpartition(".")[2])
+                    replacement = _replacement(rule, place)
                     setattr(place.holder, place.name, replacement)
                 except (TypeError, ValueError, AttributeError) as error:
-                    reason = f"{name}:{place.qualname} cannot be wrapped: {error}"
-                    refuse(ConfigurationError(f"{rule.pattern}: {reason}"))
+                    refuse(f"{name}:{place.qualname} cannot be wrapped: {error}", rule.pattern)
                     continue
                 keys.add((id(place.holder), place.name))
-                yield Wrapped(name, place, replacement, others[id(place)] if is_own else 0)
+                yield Wrapped(name, place, replacement, others.get(id(place), 0) if is_own else 0)
+
+
+def _replacement(rule: Rule, place: Place) -> Any:
+    """Return the flow or task that stands in the place of a function from now on."""
+    decorated = rule.decorate(place.value, place.qualname.rpartition(".")[2])
+    return _Partial(place.value, decorated) if is_a(place.value, functools.partial) else decorated
+
+
+class _Partial(wrapt.ObjectProxy[Any]):
+    """A ``functools.partial`` that is what it was, also in another process, and a flow or task when it is called."""
+
+    __otelflow__ = "partial"
+
+    def __init__(self, partial: Any, decorated: Callable[..., Any]) -> None:
+        super().__init__(partial)
+        self._self_decorated = decorated
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._self_decorated(*args, **kwargs)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__wrapped__.__reduce_ex__(protocol)
 
 
 def _role(value: Any) -> str:
@@ -79,26 +106,30 @@ def _role(value: Any) -> str:
     return role if isinstance(role, str) else ""
 
 
+def _is_usable(value: Any) -> bool:
+    """Tell whether *value* is wrapped now, is a flow or task already, or will be wrapped when Celery has made it."""
+    return _is_wrappable(value) or bool(_role(value)) or _celery_tasks.is_task(value)
+
+
 def _is_wrappable(value: Any) -> bool:
-    function = function_of(value)
-    is_cached = hasattr(type(function), "cache_info")  # functools.lru_cache() around a function
-    return (is_a(function, types.FunctionType) or is_cached) and not _role(value)
+    return _is_function(function_of(value)) and not _role(value)
 
 
-def _why_not(rule: Rule, module: types.ModuleType, matches: list[Place], standing: list[Place]) -> ConfigurationError:
-    """Return what to say when *rule* names something else than a function."""
+def _is_function(value: Any) -> bool:
+    """Tell whether *value* is a function, or what a cache, a decorator of wrapt's or a partial has made of one."""
+    if is_a(value, _PROXY):
+        return _is_function(value.__wrapped__)
+    return is_a(value, types.FunctionType, functools.partial) or hasattr(type(value), "cache_info")
+
+
+def _why_not(rule: Rule, module: types.ModuleType, matches: list[Place], standing: list[Place]) -> str:
+    """Return what is wrong when *rule* names something else than a function."""
     if not matches:
         names = [place.qualname for place in standing if _is_wrappable(place.value)]
-        return ConfigurationError(
-            f"{rule.pattern}: {module.__name__} has no {rule.names!r}{suggestion(rule.names, names)}"
-        )
+        return f"{module.__name__} has no {rule.names!r}{question(rule.names, names)}"
     value = matches[0].value
     if is_a(value, type):
-        cure = f"is a class: name its methods, such as {rule.pattern}.*"
-    elif is_a(value, *_OF_C):
-        cure = "is written in C, and cannot be wrapped: name the Python function that calls it"
-    elif type(value).__module__.partition(".")[0] == "celery":
-        cure = "is a task of Celery, which has kept the function: otelflow.integrations.celery makes flows of its tasks"
-    else:
-        cure = f"is no function but {type(value).__name__}: name a function or method"
-    return ConfigurationError(f"{rule.pattern} {cure}")
+        return IS_CLASS.format(pattern=rule.pattern)
+    if is_a(value, *_OF_C):
+        return WRITTEN_IN_C
+    return NO_FUNCTION.format(kind=kind_of(value))

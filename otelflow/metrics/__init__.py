@@ -14,7 +14,7 @@
 """
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
@@ -30,7 +30,7 @@ from otelflow.metrics._outputs import parse
 from otelflow.metrics._outputs.output import Choice, Output
 from otelflow_exporters._otlp.resource import encodable
 
-__all__ = ["Metrics", "asgi_app", "in_use", "use", "wsgi_app"]
+__all__ = ["Metrics", "asgi_app", "check", "in_use", "use", "wsgi_app"]
 
 
 class Metrics:
@@ -140,16 +140,37 @@ def use(choice: str | CollectorRegistry | None = None, *, resource: Resource | N
             setting, origin = settings().metrics, settings().origin("metrics")
             if not setting and _state.metrics is not None:
                 setting, origin = _state.setting, "metrics"
-        try:
+        with _named(origin):
             _change_to(setting, encodable(resource) if resource else _state.resource or encodable(Resource.create()))
-        except ConfigurationError as error:
-            if not str(error).startswith("metrics="):
-                raise
-            variable = origin if origin.isidentifier() and origin.isupper() else "metrics"
-            raise ConfigurationError(variable + str(error).removeprefix("metrics")) from None
         if choice is not None:
             _state.argument = choice
         return _state.metrics
+
+
+def check() -> None:
+    """Look at the setting ``metrics``, and open nothing: ``configure()`` will take it, as far as that can be told.
+
+    Raises ConfigurationError for an output that does not exist, or whose place, files or variables cannot be used.
+
+    >>> otelflow.metrics.check()
+    """
+    in_force = settings()
+    with _named(in_force.origin("metrics")):
+        choice = parse(in_force.metrics, encodable(Resource.create()))
+        if choice is not None:
+            choice.check()
+
+
+@contextlib.contextmanager
+def _named(origin: str) -> Iterator[None]:
+    """Inside, an error that speaks of ``metrics=`` names the variable that said so, if *origin* is one."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if not str(error).startswith("metrics="):
+            raise
+        variable = origin if origin.isidentifier() and origin.isupper() else "metrics"
+        raise ConfigurationError(variable + str(error).removeprefix("metrics")) from None
 
 
 def in_use() -> Metrics | None:

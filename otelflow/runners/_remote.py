@@ -74,7 +74,7 @@ def make_order(call: Any) -> bytes:
 
 
 def settings_of_tasks() -> dict[str, Any]:
-    """Return the settings with which a task runs elsewhere; the folders that nobody has named are those of there."""
+    """Return the settings with which a task runs elsewhere; the folders that are not named are those of the worker."""
     in_force = settings()
     return {
         name: getattr(in_force, name)

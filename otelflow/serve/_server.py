@@ -42,7 +42,7 @@ _REASONS: Final = {
 
 
 def steady_seconds() -> float:
-    """Return the seconds of a clock that nobody sets, and that goes on while the machine sleeps, where there is one."""
+    """Return the seconds of a clock that is never set and goes on while the machine sleeps, if there is one."""
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 

@@ -1,4 +1,4 @@
-"""The times of a schedule, as seconds: those of an interval on a clock that nobody sets, those of cron since 1970."""
+"""The times of a schedule, as seconds: those of an interval on a clock that is never set, those of cron since 1970."""
 
 import time
 from datetime import UTC, datetime, tzinfo
@@ -25,7 +25,7 @@ class Due(NamedTuple):
 class Times(Protocol):
     """When something is due."""
 
-    #: Whether they are seconds of a clock that nobody can set
+    #: Whether they are seconds of a clock that cannot be set
     is_steady: bool
 
     def first(self, now: float) -> float:

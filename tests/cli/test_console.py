@@ -96,6 +96,22 @@ def test_a_malformed_header_is_reported_without_its_value(capsys, with_traceback
     assert capsys.readouterr().err == "otelflow: Header format invalid! (hidden)\n"
 
 
+@pytest.mark.parametrize("with_tracebacks", [False, True])
+def test_a_warning_is_a_line_of_ours_with_and_without_its_traceback(capsys, with_tracebacks, logger_of_headers):
+    console.show_warnings(with_tracebacks=with_tracebacks)
+    logger = logging.getLogger("otelflow")
+
+    logger.warning("Attempt %d failed", 1)
+    try:
+        raise ValueError("x")
+    except ValueError:
+        logger.warning("A listener raised", exc_info=True)
+
+    first, second, *others = capsys.readouterr().err.splitlines()
+    assert (first, second) == ("otelflow: Attempt 1 failed", "otelflow: A listener raised: ValueError: x")
+    assert others[-1:] == (["ValueError: x"] if with_tracebacks else [])
+
+
 @pytest.fixture
 def logger_of_headers():
     names = ("opentelemetry.util.re", "otelflow", "otelflow_exporters", "opentelemetry.exporter")

@@ -96,7 +96,11 @@ def test_before_the_first_run_it_says_when_that_is(serving):
     [
         (["flows.py:ratio", "--every", "1h"], "The flow needs a: give --param a=<int>"),
         (["flows.py:leave", "--every", "1h", "-p", "code=x"], "--param code='x' must be int"),
-        (["flows.py:leave", "-p", "code=0"], "serve: say when, with every='10m' or with cron='0 3 * * *', not both"),
+        (["flows.py:leave", "-p", "code=0"], "serve: say when: --every 10m, or --cron '0 3 * * *'"),
+        (
+            ["flows.py:leave", "-p", "code=0", "--every", "1h", "--cron", "* * * * *"],
+            "serve: say when in one way: --every 10m, or --cron '0 3 * * *'",
+        ),
         (["flows.py:leave", "-p", "code=0", "--every", "soon"], "serve: every='soon' is no length of time"),
         (["flows.py:leave", "-p", "code=0", "--cron", "soon"], "cron='soon' cannot be used"),
         (["flows.py:leave", "-p", "code=0", "--cron", "* * * * *", "--timezone", "X"], "there is no timezone 'X'"),

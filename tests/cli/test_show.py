@@ -140,7 +140,17 @@ def test_a_run_that_was_killed_is_told_from_one_that_ended(otelflow, flows, stor
     program.stdout.close()
 
     shown, failed = otelflow("show"), otelflow("show", "--failed")
+    (row,) = otelflow("show", "--list").out.splitlines()[1:]
+    lost = otelflow("recover")
 
+    assert row.split()[-6:] == ["incomplete", "21", "0", "?", "flow", "endless"]
+    assert re.search(r"flow endless incomplete .* \?$", shown.out, re.MULTILINE)
+    assert lost.lines == [
+        (
+            "otelflow: no run that was lost waits to be sent; 1 trace of the store is incomplete: "
+            "'otelflow show --list --failed' has them"
+        )
+    ]
     assert "incomplete: the process of flow endless is gone" in shown.out
     assert "? flow endless incomplete" in shown.out
     assert "task step" in failed.out
@@ -188,6 +198,33 @@ def test_a_flow_that_failed_under_a_root_that_succeeded_is_among_the_failed(otel
 
     assert "✓ GET /orders" in done.out
     assert "✗ flow handle" in done.out
+
+
+def test_a_flow_that_caught_what_failed_in_a_map_or_an_attempt_is_not_among_the_failed(otelflow, flows):
+    (flows / "caught.py").write_text(
+        """
+import contextlib
+from otelflow import flow, task
+
+@task
+def half(number):
+    return 1 / number
+
+@flow(retries=1, retry_delay=0)
+def caught(attempts=[]):
+    attempts.append(half.map([0, 0, 1]))
+    with contextlib.suppress(ZeroDivisionError):
+        attempts[-1].result()
+    assert len(attempts) == 2
+"""
+    )
+    run = otelflow("run", "caught.py:caught")
+
+    failed, listed = otelflow("show", "--failed"), otelflow("show", "--list")
+
+    assert (run.code, failed.code) == (0, 2)
+    assert "No flow that failed is stored" in failed.err
+    assert listed.out.splitlines()[1].split()[3:6] == ["success", "11", "4"]
 
 
 def test_a_failed_run_has_its_file_its_line_and_its_traceback(stored):
@@ -276,6 +313,32 @@ def test_a_terminal_gets_the_text_of_an_artifact_without_what_it_would_obey_and_
 
     assert shown[0].raw == "first red\r\nsecond €\r\n"
     assert shown[1].raw == "otelflow: The artifact dots is no text but 60 bytes; lead them into a file: > FILE\r\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals of POSIX")
+@pytest.mark.parametrize("columns", [40, 60, 132])
+def test_what_a_dumb_terminal_shows_is_as_wide_as_it_is(otelflow, flows, store, environment_of, columns):
+    from support.terminals import run_in_terminal
+
+    body = (
+        f"    this_flow.add_flow_artifact('words ' * 60, key='text', data='{'word ' * 60}', artifact_type='markdown')\n"
+    )
+    (flows / "marks.py").write_text(f"{MARKS}{body}")
+    otelflow("run", "marks.py:marks", cwd=flows)
+    tree, traces = (
+        run_in_terminal(
+            [sys.executable, "-m", "otelflow", "show", *options],
+            cwd=flows,
+            env=environment_of(store),
+            columns=columns,
+            kind="dumb",
+        ).raw.splitlines()
+        for options in ([], ["--list"])
+    )
+
+    assert columns - 12 < max(map(len, tree)) <= columns
+    assert max(map(len, traces)) <= columns
+    assert "\x1b" not in "".join(tree + traces)
 
 
 def test_an_artifact_that_is_not_there_is_answered_with_those_that_are(stored):
@@ -414,3 +477,17 @@ def test_a_spool_that_is_not_its_own_is_called_a_spool(otelflow, tmp_path):
     assert f"The spool {tmp_path / 'docs'} holds files of others" in done.err
     assert "OTELFLOW_SPOOL_DIR" in done.err
     assert [path.name for path in (tmp_path / "docs").iterdir()] == ["thesis.odt"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--list",), (), ("--failed",), ("4bf9",), ("4bf92f3577b34da6a3ce929d0e0e4736",)]
+)
+def test_a_store_of_which_nothing_can_be_read_is_not_called_empty(otelflow, store, arguments):
+    otelflow("run", "flows.py:leave_artifacts")
+    for segment in store.glob("*.otlp"):
+        segment.write_bytes(b"\xff" * 1_000)
+
+    done = otelflow("show", *arguments)
+
+    assert "1,000 bytes there are unreadable" in done.err
+    assert done.code == 2

@@ -34,6 +34,32 @@ def test_decorated_functions_are_told_apart_from_tasks_and_plain_functions():
     assert [targets.is_flow(one) for one in others] == [False] * len(others)
 
 
+def test_a_flow_that_a_file_runs_when_it_is_imported_is_told(tmp_path, capfd):
+    (tmp_path / "guarded.py").write_text("import otelflow\n\n@otelflow.flow\ndef work(): ...\n")
+    (tmp_path / "running.py").write_text(
+        (tmp_path / "guarded.py").read_text() + "\nwork().execute()\nwork().execute()\n"
+    )
+
+    quiet = (targets.find(f"{tmp_path}/guarded.py"), capfd.readouterr().err)[1]
+    told = (targets.find(f"{tmp_path}/running.py"), capfd.readouterr().err)[1]
+
+    assert quiet == ""
+    assert told == (
+        f"otelflow: {tmp_path}/running.py has run flow 'work' itself when it was imported, which is no part of what "
+        "follows; put that under if __name__ == '__main__':\n"
+    )
+
+
+def test_a_folder_is_told_as_one_with_and_without_its_slash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs_of_mine").mkdir()
+    (tmp_path / "jobs_of_mine" / "nightly.py").touch()
+
+    for target in ("jobs_of_mine", "jobs_of_mine/"):
+        with pytest.raises(TargetNotFound, match=r"jobs_of_mine is a folder: name a file in it, such as .*nightly\.py"):
+            targets.find(target)
+
+
 def test_a_windows_path_has_a_colon_of_its_own():
     assert targets.place_of(r"C:\flows\orders.py") == r"C:\flows\orders.py"
     assert targets.place_of(r"C:\flows\orders.py:total") == r"C:\flows\orders.py"

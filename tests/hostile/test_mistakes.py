@@ -232,6 +232,7 @@ MISTAKES = {
         type("Asking", (Flow,), {"task_dependencies": list_of_pairs, "main": pow})().setup(pow, 2, 3).execute()
     ),
     "setup() of a class without main": lambda: Flow().setup(),
+    "a class of one's own without main": lambda: type("Nothing", (Flow,), {})().execute(),
     "a parameter that nothing fills": missing,
     "more arguments than parameters": too_many,
     "a keyword that is misspelt in a call": misspelt_keyword,

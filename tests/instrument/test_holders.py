@@ -3,7 +3,6 @@ import textwrap
 
 import pytest
 
-from otelflow.errors import ConfigurationError
 from otelflow.instrument import OtelflowInstrumentor, _holders
 
 FASTAPI = """
@@ -170,14 +169,6 @@ def test_commands_of_click_are_flows(web, spans, caplog):
     assert (result.exit_code, names) == (3, ["shop.web:cli", "shop.web:order"])
     assert [span.name for span in spans.spans] == ["flow cli", "flow order"]
     assert "kept the function" not in caplog.text
-
-
-def test_a_task_of_celery_is_an_error_that_names_the_cure(web):
-    pytest.importorskip("celery", reason="not installed: otelflow[frameworks]")
-    text = "from celery import Celery\n\napp = Celery()\n\n@app.task\ndef charge():\n    pass\n"
-
-    with pytest.raises(ConfigurationError, match=r"shop.web:charge is a task of Celery.*integrations.celery makes"):
-        web(text, flows=["shop.web:charge"])
 
 
 def test_what_a_framework_was_given_it_calls_as_it_was_when_instrumentation_ends(web, spans):

@@ -273,7 +273,7 @@ def test_lazy_proxies_and_objects_that_lie_are_not_asked(shop, spans):
 
     assert importlib.import_module("shop.odd").work() == 1
     OtelflowInstrumentor().uninstrument()
-    with pytest.raises(ConfigurationError, match="proxy is no function but Proxy: name a function"):
+    with pytest.raises(ConfigurationError, match=r"shop\.odd:proxy: it is no function but Proxy: name a function"):
         OtelflowInstrumentor().instrument(tasks=["shop.odd:proxy"])
 
 

@@ -10,7 +10,10 @@ from support.instrumented import MAIN, otelflow, traces
 from support.programs import run
 
 
-@pytest.mark.parametrize("option", [("--param", "number=3"), ("--tree",), ("--failed-only",)])
+@pytest.mark.parametrize(
+    "option",
+    [("--param", "number=3"), ("--tree",), ("--no-tree",), ("--failed-only",), ("--traceback",), ("--no-live",)],
+)
 def test_an_option_that_a_command_has_no_use_for_is_refused(program, option):
     done = otelflow(program, "run", "--instrument", "otelflow.toml", *option, "--", sys.executable, "main.py")
 

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import spec_from_file_location
 
 import pytest
@@ -127,14 +128,24 @@ def test_a_class_that_is_a_function_elsewhere_may_be_meant(shop):
 PLACES = """
 import functools
 from math import floor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+import enum
+from ._fast import speed
 
 TABLE = {"apple": 1}
 double = lambda number: 2 * number
 
+class Color(enum.Enum):
+    RED = enum.auto()
+
 @dataclass
 class Order:
     fruit: str
+    price: int = field(default=1)
+    half = functools.partialmethod(print, 2)
+    name = property(str)
+    @functools.singledispatchmethod
+    def add(self, item): return 1
     @property
     def total(self): return 1
     @functools.cached_property
@@ -156,14 +167,29 @@ def outer():
         ("places:TABLE", "it is no function but a dict: name a function or method"),
         ("places:Order.fruit", "it is no function but a field"),
         ("places:Order.total", "it is no function but a property"),
+        ("places:Order.name", "it is no function but a property"),
+        ("places:Order.price", "it is no function but a field"),
+        ("places:Order.half", "it is no function but a descriptor"),
+        ("places:Order.add", "it is no function but a descriptor"),
+        ("places:Color.RED", "it is no function but a member of an Enum"),
+        ("places:speed", "it is written in C"),
         ("places:outer.inner", "it is written inside of a function, which makes it anew in each call"),
     ],
 )
 def test_what_is_certainly_no_function_is_said_before_the_program_starts(tmp_path, monkeypatch, pattern, fault):
     (tmp_path / "places.py").write_text(PLACES)
+    (tmp_path / f"_fast{EXTENSION_SUFFIXES[0]}").touch()
     monkeypatch.syspath_prepend(tmp_path)
 
     assert matches(flows=[pattern])[0][1].startswith(fault)
+
+
+def test_what_is_imported_from_a_package_in_c_is_said_before_the_program_starts(shop):
+    (shop / "shop" / f"_fast{EXTENSION_SUFFIXES[0]}").touch()
+    (shop / "shop" / "odd.py").write_text("from shop._fast import speed\nfrom shop.jobs import weekly\n")
+
+    assert matches(tasks=["shop.odd:speed"])[0][1].startswith("it is written in C")
+    assert matches(tasks=["shop.odd:weekly"]) == [(("shop.odd:weekly",), "")]
 
 
 def test_properties_are_not_named_by_a_star_and_lambdas_are(tmp_path, monkeypatch):

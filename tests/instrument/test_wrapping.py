@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import importlib
 import inspect
 import pickle
@@ -16,6 +17,8 @@ SHAPES = """
     import dataclasses
     import enum
     import functools
+
+    import wrapt
 
     def order(fruit, count=2, *more, price: "float" = 0.5, **rest) -> list:
         "Order fruit."
@@ -73,6 +76,30 @@ SHAPES = """
     @contextlib.asynccontextmanager
     async def opened(number):
         yield number
+
+    half = functools.partial(divmod, 4)
+
+    @wrapt.decorator
+    def checked(wrapped, instance, args, kwargs):
+        return wrapped(*args, **kwargs)
+
+    @checked
+    def plain(number):
+        return number
+
+    @checked
+    async def waiting(number):
+        return number
+
+    class Desk:
+        @checked
+        def name(self, number):
+            return self, number
+
+        @classmethod
+        @checked
+        def kind(cls, number):
+            return cls, number
 """
 
 
@@ -80,7 +107,7 @@ SHAPES = """
 def shapes(shop):
     """The module ``shop.shapes``, in which every function is a task."""
     (shop / "shop" / "shapes.py").write_text(textwrap.dedent(SHAPES))
-    OtelflowInstrumentor().instrument(tasks=["shop.shapes:*", "shop.shapes:*.*"])
+    OtelflowInstrumentor().instrument(tasks=["shop.shapes:*", "shop.shapes:*.*", "shop.shapes:half"])
     yield importlib.import_module("shop.shapes")
     OtelflowInstrumentor().uninstrument()
 
@@ -161,3 +188,36 @@ def test_defaults_that_are_shown_are_not_used_for_a_call(spans):
 
     assert (two.__defaults__, two.__kwdefaults__) == ((2,), {"third": 3})
     assert (two(1), two(1, 5, third=4), two(second=0, first=1)) == ((1, 2, 3), (1, 5, 4), (1, 0, 3))
+
+
+def test_a_partial_is_one_still_and_a_task_under_its_own_name_when_it_is_called(shapes, spans):
+    half = shapes.half
+
+    assert (half(3), half.func, half.args, isinstance(half, functools.partial)) == ((1, 1), divmod, (4,), True)
+    assert pickle.loads(pickle.dumps(half))(3) == (1, 1)
+    assert spans.tree() == [("task half", "success", [])]
+
+
+def test_what_a_decorator_of_wrapt_has_made_is_a_task_in_each_place(shapes, spans):
+    desk = shapes.Desk()
+
+    assert (shapes.plain(1), asyncio.run(shapes.waiting(2))) == (1, 2)
+    assert (desk.name(3), shapes.Desk.kind(4), desk.kind(5)) == ((desk, 3), (shapes.Desk, 4), (shapes.Desk, 5))
+    assert [span.name for span in spans.spans] == ["task plain", "task waiting", "task name", "task kind", "task kind"]
+    OtelflowInstrumentor().uninstrument()
+    assert type(shapes.plain).__name__ == "FunctionWrapper"
+
+
+def test_a_method_that_a_decorator_of_another_module_has_replaced_is_one_of_its_class(shop, spans):
+    (shop / "shop" / "tools.py").write_text(
+        "def needs(function):\n    def inner(self):\n        return function(self)\n    return inner\n"
+    )
+    (shop / "shop" / "views.py").write_text(
+        "from shop.tools import needs\n\nclass Api:\n    @needs\n    def fetch(self):\n        return 'fetched'\n"
+    )
+    OtelflowInstrumentor().instrument(flows=["shop.views:*.*"])
+    module = importlib.import_module("shop.views")
+
+    assert module.Api().fetch() == "fetched"
+    assert spans.tree() == [("flow fetch", "success", [])]
+    assert OtelflowInstrumentor().functions == ["shop.views:Api.fetch"]

@@ -559,3 +559,50 @@ def test_an_output_that_cannot_begin_leaves_nothing_in_its_registry(use):
 
     assert first.flush(1)
     assert get(first.address)[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("pulll", "^OTELFLOW_METRICS=pulll is no output"),
+        ("multiprocess", "^OTELFLOW_METRICS=multiprocess needs"),
+        (
+            "textfile:/nowhere/x.prom",
+            "^OTELFLOW_METRICS=textfile:/nowhere/x.prom: the folder of that file is not there",
+        ),
+        ("pull:nowhere:x", "^OTELFLOW_METRICS=pull:nowhere:x is no address"),
+        ("push:", None),
+        ("registry", None),
+        ("pull", None),
+        ("", None),
+    ],
+)
+def test_a_setting_can_be_looked_at_and_nothing_is_opened(monkeypatch, setting, message):
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    monkeypatch.setenv("OTELFLOW_METRICS", setting)
+    process.reset()
+
+    if message is None:
+        metrics.check()
+    else:
+        with pytest.raises(ConfigurationError, match=message):
+            metrics.check()
+    assert metrics.in_use() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("OTEL_METRICS_EXPORTER", "foo", "^OTEL_METRICS_EXPORTER: nothing is registered as 'foo'"),
+        ("OTEL_METRICS_EXPORTER", "otlp,console", "name one exporter"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "foo", "^OTEL_EXPORTER_OTLP_ENDPOINT=foo is no endpoint"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0", "^OTEL_METRIC_EXPORT_INTERVAL must be"),
+    ],
+)
+def test_a_look_at_metrics_over_otlp_sees_wrong_variables(monkeypatch, name, value, message):
+    monkeypatch.setenv("OTELFLOW_METRICS", "otlp")
+    monkeypatch.setenv(name, value)
+    process.reset()
+
+    with pytest.raises(ConfigurationError, match=message):
+        metrics.check()

@@ -352,7 +352,7 @@ def prometheus_files(addresses, folder, rules=DEPLOY / "prometheus/rules", inter
         "collector:8888", "collector:8889", "collector:8890", "jaeger:8888", "alertmanager:9093", "pushgateway:9091"
     )
     itself = {"localhost:9090": addresses.local("prometheus:9090")}
-    adapt(DEPLOY / "service/prometheus-targets.yaml", folder / "layers/service.yaml", addresses.of("service:8000"))
+    adapt(DEPLOY / "service/prometheus-targets.yaml", folder / "layer-service.yaml", addresses.of("service:8000"))
     (folder / "targets").mkdir()
     return adapt(
         DEPLOY / "prometheus/prometheus.yml", folder / "prometheus.yml", paths | asked | itself | {"10s": interval}

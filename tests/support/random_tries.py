@@ -1,6 +1,10 @@
 """Random programs of retries, time-outs, caches and failures, and a simple model of what each leaves."""
 
 import asyncio
+import dataclasses
+import functools
+import inspect
+import json
 import tempfile
 import threading
 import uuid
@@ -253,27 +257,43 @@ def key_of(task, arguments):
     return arguments["key"]
 
 
-def task_of(step, folder):
-    """Return the task of *step*, which can be sent to another process."""
-    children = [task_of(child, folder) for child in step.children]
+@functools.cache
+def parts_of(text, folder):
+    """Return the step that *text* is, and the tasks that it calls; made anew in each process."""
+    step = step_of(json.loads(text))
+    return step, [task_of(child, folder) for child in step.children]
 
-    def arguments(call_id, attempt):
-        origin = call_id.partition("/")[0]
-        return [(f"{call_id}/{attempt}.{child.name}", f"{origin}: {child.name}") for child in step.children]
+
+def step_of(fields):
+    return Step(**{**fields, "children": [step_of(child) for child in fields["children"]]})
+
+
+def calls_of(step, children, call_id, attempt):
+    """Return the arguments with which each of *children* is called."""
+    origin = call_id.partition("/")[0]
+    names = [child.name for child in step.children]
+    return zip(children, [(f"{call_id}/{attempt}.{name}", f"{origin}: {name}") for name in names], strict=True)
+
+
+def task_of(step, folder):
+    """Return the task of *step*: it closes over texts alone, so that it is the same in every process."""
+    text = json.dumps(dataclasses.asdict(step))
 
     def body(call_id, key):
+        step, children = parts_of(text, folder)
         attempt, outcome = next_outcome(step, call_id)
-        for child, values in zip(children, arguments(call_id, attempt), strict=True):
+        for child, values in calls_of(step, children, call_id, attempt):
             child(*values)
         if outcome == "hang":
             threading.Event().wait(4 * step.deadline)
         return finished(outcome)
 
     async def async_body(call_id, key):
+        step, children = parts_of(text, folder)
         attempt, outcome = next_outcome(step, call_id)
-        for child, part, values in zip(children, step.children, arguments(call_id, attempt), strict=True):
+        for child, values in calls_of(step, children, call_id, attempt):
             value = child(*values)
-            if part.is_async:
+            if inspect.isawaitable(value):
                 await value
         if outcome == "hang":
             await asyncio.sleep(NEVER)

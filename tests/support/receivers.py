@@ -60,9 +60,14 @@ class Receiver:
         self._serving = serving(_handler_of(self), port)
 
     def __enter__(self):
-        server = self._serving.__enter__()
-        self.port, self.url = server.server_port, server.url
+        self._server = self._serving.__enter__()
+        self.port, self.url = self._server.server_port, self._server.url
         return self
+
+    def encrypt(self, context):
+        """Speak TLS from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = self.url.replace("http:", "https:")
 
     def __exit__(self, *_):
         self._serving.__exit__(None, None, None)
@@ -131,11 +136,12 @@ class OtlpReceiver(Receiver):
 class GrpcReceiver:
     """An OTLP/gRPC endpoint for traces; with a *code* it refuses, with *details* as the reason.
 
-    *path* is that of a socket on which it takes them, too.
+    *path* is that of a socket on which it takes them, too; with *credentials* of gRPC it speaks TLS.
     """
 
-    def __init__(self, path=None):
+    def __init__(self, path=None, credentials=None):
         self.path = path
+        self.credentials = credentials
         self.trace_requests = []
         self.metadata = []
         self.peers = []
@@ -162,7 +168,10 @@ class GrpcReceiver:
 
         self._server = grpc.server(futures.ThreadPoolExecutor(2))
         services.add_TraceServiceServicer_to_server(Service(), self._server)
-        self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        if self.credentials is None:
+            self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        else:
+            self.url = f"https://127.0.0.1:{self._server.add_secure_port('127.0.0.1:0', self.credentials)}"
         if self.path is not None and sys.platform != "win32":
             self._server.add_insecure_port(f"unix://{self.path}")
         self._server.start()

@@ -20,7 +20,7 @@ class Shown(NamedTuple):
     raw: str
 
 
-def run_in_terminal(arguments, *, cwd, env, columns=80, lines=24, timeout=60, on_screen=None):
+def run_in_terminal(arguments, *, cwd, env, columns=80, lines=24, timeout=60, on_screen=None, kind="xterm-256color"):
     """Run *arguments*; *on_screen* is given each new screen, and returns keys to be typed, a signal, or None."""
     import fcntl
     import termios
@@ -35,7 +35,7 @@ def run_in_terminal(arguments, *, cwd, env, columns=80, lines=24, timeout=60, on
     process = subprocess.Popen(
         [sys.executable, "-c", controlled, *map(str, arguments)],
         cwd=cwd,
-        env={**environment, "TERM": "xterm-256color"},
+        env={**environment, "TERM": kind},
         stdin=slave,
         stdout=slave,
         stderr=slave,

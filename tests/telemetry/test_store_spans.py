@@ -67,7 +67,7 @@ def test_a_root_that_goes_on_is_running_under_its_name_and_then_it_is_what_it_be
     processor.force_flush()
 
     ended = next(stored.summaries())
-    assert (running.name, running.result, running.span_count) == ("flow nightly", "running", 0)
+    assert (running.name, running.result, running.span_count) == ("flow nightly", "running", 1)
     assert running.start == span.start_time
     assert [(span.name, span.result) for span in tree.spans] == [("flow nightly", "running")]
     assert tree.traces.resource_spans == []
@@ -80,7 +80,7 @@ def test_a_run_whose_process_was_killed_is_not_running_but_incomplete(tmp_path, 
 
     (summary,) = stored.summaries()
     trace = stored.load(summary.trace_id)
-    assert (summary.name, summary.result, summary.span_count) == ("flow endless", "incomplete", 1)
+    assert (summary.name, summary.result, summary.span_count) == ("flow endless", "incomplete", 2)
     assert {span.name: span.result for span in trace.spans} == {"flow endless": "incomplete", "task step": "success"}
     assert [span.name for span in trace.lost] == ["flow endless"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import sampling
+from opentelemetry.sdk.trace import SpanProcessor, sampling
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from otelflow._core.process import settings as otelflow_settings
@@ -11,6 +11,7 @@ from otelflow._telemetry import traces
 from otelflow._telemetry.batches import BoundedBatchSpanProcessor
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow._telemetry.spool_news import SpoolNews
+from otelflow._telemetry.start_markers import StartMarkers
 from otelflow._telemetry.traces import new_provider
 from otelflow.errors import ConfigurationError
 from otelflow_exporters.spool import SpoolSpanProcessor
@@ -150,3 +151,57 @@ def test_a_provider_with_two_spools_observes_no_run_any_more_when_it_is_shut_dow
     sdk_provider.shutdown()
 
     assert observing == set()
+
+
+def test_a_start_marker_follows_each_way_to_an_endpoint_where_it_is_asked_for(provider):
+    otelflow_settings.configure(mark_start=True)
+
+    found = processors(provider(OTEL_TRACES_EXPORTER="otlp,console", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"))
+
+    assert [type(processor) for processor in found] == [SpoolSpanProcessor, StartMarkers, BoundedBatchSpanProcessor]
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    def refuse(*_):
+        raise ConfigurationError("there is no home")
+
+    monkeypatch.setattr("otelflow_exporters._spool.destination.spool_directory", refuse)
+
+
+def test_without_a_home_spans_wait_in_memory_and_that_is_said(homeless, caplog, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+
+    assert traces.spool_of("otlp") is None
+    assert caplog.messages == ["Spans wait in memory, 16 MB at most, and are lost with the process: there is no home"]
+
+
+def test_a_folder_that_was_named_and_cannot_be_used_is_an_error(homeless, tmp_path):
+    otelflow_settings.configure(spool_dir=str(tmp_path))
+
+    with pytest.raises(ConfigurationError, match="there is no home"):
+        traces.spool_of("otlp")
+
+
+def test_an_endpoint_that_is_none_is_an_error_also_without_a_home(homeless, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "no address at all")
+
+    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        traces.spool_of("otlp")
+
+
+def test_a_processor_that_raises_at_its_end_keeps_no_other_from_ending(provider, caplog):
+    ended = []
+
+    class Ending(SpanProcessor):
+        def shutdown(self):
+            ended.append(self)
+            raise ZeroDivisionError("of the host")
+
+    sdk_provider = provider()
+    for _ in range(2):
+        sdk_provider.add_span_processor(Ending())
+    sdk_provider.shutdown()
+
+    assert len(ended) == 2
+    assert caplog.messages == ["A span processor of the application cannot end: of the host"]

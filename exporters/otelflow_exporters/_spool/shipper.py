@@ -155,7 +155,8 @@ class Shipper:
         self._release(name for name, claim in self._claims.items() if not claim.is_held)
         if self._is_turn_of_heads:
             return self._ship_heads(folder) or self._ship_aside(folder)
-        return self._ship_aside(folder) or self._ship_heads(folder)
+        # Among what is claimed just now may be what somebody else has set aside.
+        return self._ship_aside(folder) or self._ship_heads(folder) or self._ship_aside(folder)
 
     # What nobody has tried yet
 

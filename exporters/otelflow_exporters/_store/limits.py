@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeVar, cast
 
 from otelflow._core.process.directories import state_directory
 from otelflow._core.process.environment import SWITCH
+from otelflow._core.text.hints import nearest
 from otelflow.errors import ConfigurationError
 
 STORE_VARIABLE: Final = "OTELFLOW_STORE"
@@ -21,6 +22,8 @@ _SEGMENTS: Final = 64
 _PAYLOAD_ROOM_SHARE: Final = 16
 _LONGEST_SEGMENT: Final = timedelta(days=1)
 _LONGEST_AGE_DAYS: Final = 36_500
+# As 'of' and 'off' are, and not yet 'tree' and 'true'
+_ALIKE: Final = 0.76
 _N = TypeVar("_N", int, float)
 
 
@@ -110,12 +113,26 @@ def _number(variable: str, convert: Callable[[str], _N], meaning: str) -> _N | N
     return number
 
 
+def _switch_like(text: str) -> str | None:
+    """Return the word for yes or no that is meant by *text*, if that is one or nearly one."""
+    if not text.isalpha() or len(text) > max(map(len, SWITCH)) + 1:
+        return None
+    return nearest(text.lower(), SWITCH, alike=_ALIKE)
+
+
 def absolute(path: str, origin: str) -> Path:
-    """Return the absolute form of *path*. Raises ConfigurationError, which names *origin*, if it is none."""
+    """Return the absolute form of *path*. Raises ConfigurationError, which names *origin*, if it is none.
+
+    A word that is like yes or no is none either, unless there is a folder of that name.
+    """
     if "\0" in path or not path:
         raise ConfigurationError(f"{origin}={path!r} is no path; name a directory, or set {STORE_VARIABLE}=off")
     try:
         os.fsencode(path)
-        return Path(path).expanduser().absolute()
+        directory = Path(path).expanduser().absolute()
     except (RuntimeError, OSError, UnicodeError) as error:
         raise ConfigurationError(f"{origin}={path!r} is no usable path ({error}); name an absolute one") from None
+    word = _switch_like(path)
+    if word and not directory.is_dir():
+        raise ConfigurationError(f"{origin}={path!r}: is {word!r} meant? For a folder of that name write './{path}'")
+    return directory

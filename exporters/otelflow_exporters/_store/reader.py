@@ -323,6 +323,7 @@ class StoredTraces:
         if len(prefix) == _ID_DIGITS:
             return prefix
         whole_bytes = bytes.fromhex(prefix[: len(prefix) // 2 * 2])
+        self.unreadable = 0
         with self._open() as store:
             ids = {
                 full_id
@@ -339,7 +340,8 @@ class StoredTraces:
         return ids.pop()
 
     def _not_found(self, trace_id: str) -> TraceNotFound:
+        damage = f" ({self.unreadable:,} bytes there are unreadable)" if self.unreadable else ""
         return TraceNotFound(
-            f"No trace in {self.directory or 'the store (it is off)'} has an id that begins with {trace_id!r}; "
+            f"No trace in {self.directory or 'the store (it is off)'} has an id that begins with {trace_id!r}{damage}; "
             "'otelflow show --list' lists what is stored, OTELFLOW_STORE names another store"
         )

@@ -21,6 +21,7 @@ SPAN_ID_BYTES: Final = 8
 
 _RESOURCE_SPANS_TAG: Final = 0x0A  # field 1, length-delimited: all that TracesData has
 _FILLER_TAG: Final = 0x7A  # field 15, length-delimited
+_TAGS: Final = (_RESOURCE_SPANS_TAG, _FILLER_TAG)
 _FILLER: Final = bytes((_FILLER_TAG,))
 _CHECKSUM_TAG: Final = b"\x75"  # field 14, four bytes
 #: How much of a record its checksum takes, at the end
@@ -134,7 +135,7 @@ class Segment:
         fields_end, field = end - CHECKSUM_BYTES, start
         while field < fields_end:
             self._effort -= 1
-            if content[field] not in (_RESOURCE_SPANS_TAG, _FILLER_TAG) or self._effort < 0:
+            if content[field] not in _TAGS or self._effort < 0:
                 return None
             size = read_varint(content, field + 1, fields_end)
             if size is None:
@@ -143,7 +144,8 @@ class Segment:
         if field != fields_end:
             return None
         self._effort -= length // _BYTES_OF_CHECKSUM
-        return (start, end) if content[fields_end:end] == checksum(content[start:fields_end]) else None
+        number = zlib.crc32(content[start:fields_end]).to_bytes(4, "little")  # as by checksum(), see framed()
+        return (start, end) if content[fields_end:end] == _CHECKSUM_TAG + number else None
 
 
 def is_segment(content: bytes) -> bool:

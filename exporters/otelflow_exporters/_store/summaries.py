@@ -15,6 +15,7 @@ from otelflow_exporters._otlp.model import is_parent_remote, result_of, service_
 from otelflow_exporters._store.records import TRACE_ID_BYTES, is_note
 
 INCOMPLETE: Final = "incomplete"
+_NO_RUNS: Final = (semconv.MAP_SPAN, semconv.ATTEMPT_SPAN)
 _OF_A_FLOW: Final = (semconv.FLOW_NAME, semconv.TASK_NAME, semconv.RUN_RESULT)
 
 
@@ -23,7 +24,8 @@ class TraceSummary:
     """One trace; times in nanoseconds since 1970.
 
     ``result`` is the root's; ``running`` when it goes on, and ``incomplete`` when it is not stored: its process was
-    lost. ``failed_flows`` counts the flows that failed, also those inside a root that succeeded.
+    lost. ``failed_flows`` counts the flows that failed, also those inside a root that succeeded; a map or an attempt is
+    no run, and counts as none that failed. A root that is open is one of ``span_count``.
     """
 
     trace_id: str
@@ -88,9 +90,12 @@ class _Builder:
             texts = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _OF_A_FLOW}
             # A task that was allowed to fail has no status that says so.
             is_bad = texts.get(semconv.RUN_RESULT) in semconv.FAILED_RESULTS
+            # What fails in a map or an attempt is counted there, and the flow may have caught it.
+            is_inside = span.name.startswith(_NO_RUNS) and bool(texts)
             self.spans += 1
-            self.failed += is_bad or span.status.code == Status.STATUS_CODE_ERROR
-            self.failed_flows += is_bad and semconv.FLOW_NAME in texts and semconv.TASK_NAME not in texts
+            self.failed += (is_bad or span.status.code == Status.STATUS_CODE_ERROR) and not is_inside
+            is_flow = semconv.FLOW_NAME in texts and semconv.TASK_NAME not in texts
+            self.failed_flows += is_bad and is_flow and not is_inside
         self.start = min(self.start, start)
         self.last_end = max(self.last_end, span.end_time_unix_nano or start)
         rank = (0 if not span.parent_span_id else 1 if is_parent_remote(span) else 2, start, is_note(span))
@@ -123,7 +128,7 @@ class _Builder:
             end=root.end_time_unix_nano if is_complete else max(self.last_end, now),
             last_end=max(self.last_end, now),
             result=result if is_complete else semconv.RUNNING if is_running else INCOMPLETE,
-            span_count=self.spans,
+            span_count=self.spans + (is_known and self._note is not None),
             failed_count=self.failed,
             failed_flows=self.failed_flows,
         )

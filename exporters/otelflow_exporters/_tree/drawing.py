@@ -12,6 +12,7 @@ from rich.text import Text
 from otelflow import semconv as names
 from otelflow._core.text.durations import in_words
 from otelflow._core.text.visible import one_line
+from otelflow_exporters._store.summaries import INCOMPLETE
 from otelflow_exporters._tree import glyphs
 from otelflow_exporters._tree.artifacts import block_of
 from otelflow_exporters._tree.details import Detail, details_of
@@ -59,10 +60,21 @@ def page_of(target: TextIO, width: int | None = None) -> Page:
     console = Console(file=target, force_jupyter=False)
     is_wrapped = width is not None or console.is_terminal or "COLUMNS" in os.environ
     if width is None:
-        width = console.width if is_wrapped else PIPED_WIDTH
+        width = width_of(console) if is_wrapped else PIPED_WIDTH
     colors = None if console.no_color or console.legacy_windows else console.color_system
     encoding = getattr(target, "encoding", None) or "utf-8"
     return Page(max(NARROWEST, width), colors, glyphs.is_drawable(encoding), is_wrapped)
+
+
+def width_of(console: Console) -> int:
+    """Return how wide the terminal of *console* is; rich says of each dumb one that it has 80 columns."""
+    if not console.is_dumb_terminal:
+        return console.width
+    columns = os.environ.get("COLUMNS", "")
+    try:
+        return int(columns) if columns.isdigit() else os.get_terminal_size(console.file.fileno()).columns
+    except (OSError, ValueError):  # it has no size
+        return console.width
 
 
 class _Row(NamedTuple):
@@ -238,15 +250,16 @@ class _Drawing:
     def _line(self, prefix: str, label: Text, times: list[tuple[int, int]], length: int, result: str) -> Text:
         """Return name, bar and duration in their columns."""
         room = self._name_width - cell_len(prefix)
+        duration = in_words(length / 1e9) if result != INCOMPLETE else "?"  # nobody has seen its end
         if label.cell_len > room and self._view.full:
-            return Text.assemble((prefix, "dim"), label, f" {in_words(length / 1e9)}")
+            return Text.assemble((prefix, "dim"), label, f" {duration}")
         self._hidden["name"] += label.cell_len > room
         label.truncate(room, overflow="ellipsis", pad=True)
         line = Text.assemble((prefix, "dim"), label, " ")
         if self._bar_width:
             line.append(self._bar(times), style=_STYLES.get(result, "blue"))
             line.append(" ")
-        line.append(f"{in_words(length / 1e9):>{_DURATION_WIDTH}}")
+        line.append(f"{duration:>{_DURATION_WIDTH}}")
         return line
 
     def _bar(self, times: list[tuple[int, int]]) -> str:

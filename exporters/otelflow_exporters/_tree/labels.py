@@ -74,7 +74,7 @@ def tries(span: Span) -> str:
     number, delay = span.attributes.get(names.ATTEMPT_NUMBER), span.attributes.get(names.ATTEMPT_DELAY)
     count, waited = span.attributes.get(names.RUN_ATTEMPTS), span.attributes.get(names.RUN_RETRY_DELAY)
     if isinstance(number, int):
-        return f" {number}{_time(' after', delay)}"
+        return f" #{number}{_time(' after', delay)}"
     return f" {count} attempts{_time(', waited', waited)}" if isinstance(count, int) and count > 1 else ""
 
 

@@ -163,7 +163,7 @@ class Definition:
         if reason is None:
             return None
         run.was_called = False
-        if not self.options.get("inject", True):  # whoever wrote the function, and its callers, expect Python's own
+        if not self.options.get("inject", True):  # its author and its callers expect Python's own
             return None
         return UnfillableParameter("flow" if run.task is None else "task", self.name, reason)
 

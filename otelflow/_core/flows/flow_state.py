@@ -130,7 +130,7 @@ class FlowState:
         self.run: Run | None = None
         self.tree: Tree | None = None  # in a notebook
         self.block: Any = None  # the innermost of ``with flow:``
-        self.logger: Any = None  # when somebody has asked for it
+        self.logger: Any = None  # made when it is asked for
         self.coroutine: Coroutine[Any, Any, Any] | Generator[Any, Any, Any] | None = None
         self.status: str | None = None
         self.return_value: Any = None
@@ -147,7 +147,7 @@ class FlowState:
 
     @property
     def config(self) -> Flow_Run__Config:
-        """How the flow logs, prints and raises; one that says nothing is made when somebody asks for it."""
+        """How the flow logs, prints and raises; without one, an empty one is made when it is asked for."""
         if self.own_config is None:
             with _making:  # two threads must not each make one
                 if self.own_config is None:
@@ -201,7 +201,7 @@ class FlowState:
             self.set_up = SetUp(frame, flow_name, target if type(target) is CodeType else None)
 
     def expect_no_run(self) -> None:
-        """Warn of nothing when the flow is dropped: it is run, or somebody else says why it is not."""
+        """Warn of nothing when the flow is dropped: it is run, or an error says why it is not."""
         if self.set_up is not None:
             self.set_up.__class__ = SetUpAndRun  # type: ignore[assignment]
             self.set_up = None

@@ -71,9 +71,12 @@ class Future(concurrent.futures.Future[R]):
     """
 
     def __init__(self, task_name: str) -> None:
-        super().__init__()
+        # Without what its base does: to make the lock of that takes longer than all the rest.
         self._condition = Condition()  # type: ignore[assignment]  # that of the library is most of what it takes
+        self._state = "PENDING"
+        self._result = self._exception = None
         self._waiters = Waiters()
+        self._done_callbacks: list[Any] = []
         self.task_name = task_name
         # Of otelflow itself:
         self.call: Submitted | None = None
@@ -216,6 +219,11 @@ async def _until_done_in_trio(trio: Any, future: Future[Any]) -> None:
     await event.wait()
 
 
+def begin(future: Future[Any]) -> bool:
+    """Tell whether *future* is to run now; not if it is cancelled, or done, since the program has set its result."""
+    return future._state != "FINISHED" and future.set_running_or_notify_cancel()  # noqa: SLF001 it is one of ours
+
+
 def withdraw(future: Future[Any]) -> bool:
     """Cancel *future*, which was handed over and has not begun; return False if its end has been told already."""
     with future._condition:  # noqa: SLF001 it is one of ours
@@ -235,7 +243,7 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
         else:
             future.set_exception(error)
     except concurrent.futures.InvalidStateError:
-        if future.call is not None:
+        if future.call is not None and future._state == "CANCELLED":  # noqa: SLF001 else the user has set its result
             future.set_running_or_notify_cancel()
     assign(future, None)
 
@@ -243,12 +251,6 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
 def assign(future: Future[Any], call: Submitted | None) -> None:
     """Let *call* be the one behind *future*; None when that is done with."""
     future.call = future._waiters.call = call  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
-
-
-def give_back(futures: "Iterable[Future[Any]]") -> None:
-    """Release what Ctrl-C has left locked to this thread, so that *futures* can end."""
-    for future in futures:
-        future._condition.give_back()  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
 
 
 def is_open(future: Future[Any]) -> bool:

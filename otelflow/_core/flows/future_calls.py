@@ -14,6 +14,7 @@ from otelflow._core.flows.future import (
     FutureList,
     Submitted,
     assign,
+    begin,
     failure_of,
     has_failed,
     is_open,
@@ -204,7 +205,7 @@ class Call:
         """Tell whether the caller is to run or end it: it has not begun, and is not cancelled."""
         if not self.session.take(self):
             return False
-        if self.future.set_running_or_notify_cancel():
+        if begin(self.future):
             return True
         assign(self.future, None)  # who waits for it has just been told
         self._end_apart(CANCELLED)

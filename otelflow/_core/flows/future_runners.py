@@ -220,6 +220,8 @@ def check_runner(owner: str, choice: Any) -> None:
     if isinstance(choice, str):
         cure = suggestion(choice, WORDS)
         raise ConfigurationError(f"{owner}: task_runner={choice!r:.80} is no runner{cure}")
+    if isinstance(choice, type) and hasattr(choice, "new_runner"):
+        raise ConfigurationError(f"{owner}: task_runner={choice.__name__} is a class: write {choice.__name__}()")
     if not (hasattr(choice, "new_runner") or callable(getattr(choice, "submit", None))):
         words = ", ".join(WORDS)
         raise ConfigurationError(

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otelflow._core.flows.future import Future, Submitted, assign, failure_of, give_back, until_done
+from otelflow._core.flows.future import Future, Submitted, assign, failure_of, until_done
 from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.asyncio_loop import running_loop
@@ -307,7 +307,8 @@ class Session:
     def _left(self) -> list[Future[Any]]:
         """Return the futures of what has not ended, none of them locked by this thread any more."""
         futures = list(self.futures.values())
-        give_back(futures)
+        for future in futures:
+            future._condition.give_back()  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
         return futures
 
     def _outside_of_loops(self) -> list[Future[Any]]:

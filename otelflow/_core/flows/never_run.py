@@ -12,7 +12,6 @@ from otelflow._core.process.process import State
 from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name
 
-_LIBRARY_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _MOST_KEPT: Final = 100_000
 # They lead to the variables of modules.
 _WAYS_OUT: Final = (ModuleType, FunctionType, CodeType, FrameType, GeneratorType, CoroutineType)
@@ -67,7 +66,7 @@ class SetUp:
         file, line = SetUp.place(self)  # it may be a SetUpAndRun by now
         place = f"called at {file}:{line}"
         python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long to import
-        is_library = file.startswith((python, _HOUSE, "<frozen ")) or any(name in file for name in _LIBRARY_FOLDERS)
+        is_library = file.startswith((python, _HOUSE, "<frozen ")) or classes.is_of_package(file)
         if target is not None and is_library:  # a thread, a scheduler: its line says nothing to the user
             caller = "C" if file.startswith(os.path.dirname(__file__)) else f"{file}:{line}"  # noqa: PTH120 as above
             place = f"defined at {target.co_filename}:{target.co_firstlineno} and called by {caller}"
@@ -93,7 +92,7 @@ class SetUpAndRun:
 
 
 def copy_of(flow_name: str, place: tuple[str, int], target: tuple[str, int] | None) -> SetUp:
-    """Return what warns of a copied flow that nobody runs, made of the ``parts()`` of its original."""
+    """Return what warns of a copied flow that is never run, made of the ``parts()`` of its original."""
     codes = [compile("", file, "exec").replace(co_firstlineno=line) for file, line in (place, target or place)]
     set_up = SetUp.__new__(SetUp)
     set_up.code, set_up.instruction, set_up.target = codes[0], -1, codes[1] if target else None
@@ -117,7 +116,7 @@ def watch() -> None:
 
 
 def _warn_of_kept() -> None:
-    """Warn of each flow that nobody ran: of one in a circle, as it is dropped, and of what the script has kept."""
+    """Warn of each flow that was never run: of one in a circle, as it is dropped, and of what the script has kept."""
     if _warned.watched_process != os.getpid():  # a forked child has what its parent has
         return
     import gc  # noqa: PLC0415 not at an import of otelflow

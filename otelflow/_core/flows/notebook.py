@@ -1,6 +1,6 @@
 """What a notebook shows of a flow that ran: its tree, with and without a place where traces are kept.
 
-Only inside of IPython runs are remembered for it, and only as long as somebody has the flow.
+Only inside of IPython runs are remembered for it, and only as long as the program keeps the flow.
 """
 
 import itertools

@@ -143,7 +143,7 @@ class Task(Speaker):
 
     @property
     def task_flow(self) -> Any:
-        """The flow that the task belongs to, as long as somebody keeps it; one that is set here, the task keeps."""
+        """The flow that the task belongs to, as long as the program keeps it; the task keeps one that is set here."""
         return self.flow_reference() if self.flow_reference is not None else None
 
     @task_flow.setter

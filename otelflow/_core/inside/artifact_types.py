@@ -5,10 +5,11 @@ import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from typing import Any, Final
 
+from otelflow._core.process import losses
 from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
 from otelflow._core.text.excerpt import Excerpt
-from otelflow._core.text.hints import error_text
+from otelflow._core.text.hints import error_text, nearest
 from otelflow._core.text.plain import frame_rows, has_fields, is_structured, plain
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
@@ -21,12 +22,18 @@ LONGEST_TEXT: Final = 192 * 1024
 _ROUNDING: Final = 1e-6
 # No artifact has room for more.
 _MOST_COLUMNS: Final = 10_000
+# As 'tabel' and 'table' are, and not yet 'list' and 'link'
+_ALIKE: Final = 0.8
 _URL: Final = r"(?i)https?://[^\s]+"
 _NO_TABLE: Final = "a table artifact needs a list of rows (dicts or lists), a dict of columns, or one of values"
 
 
 def checked_data(artifact_type: str, data: object, excerpt: Excerpt) -> object:
     """Return what is kept of *data*: bytes, or text and plain JSON without secrets. Raises InvalidArtifact."""
+    similar = None if artifact_type in _CHECKS else nearest(artifact_type, _CHECKS, alike=_ALIKE)
+    if similar:  # any other word is a type of the program's own
+        message = "An artifact has the type %r, of which otelflow knows nothing; is %r meant?"
+        losses.warn_once(f"artifact type {similar}", message, artifact_type, similar)
     return _CHECKS.get(artifact_type, _free_form)(data, excerpt)
 
 

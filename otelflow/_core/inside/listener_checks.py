@@ -4,10 +4,15 @@ import inspect
 from typing import Final, Protocol, runtime_checkable
 
 from otelflow._core.inside.events import HOOKS, Flow_Run__Event, Flow_Run__Event_Type
-from otelflow._core.text.functions import plain_function
+from otelflow._core.text.functions import only_sets_up, plain_function
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import InvalidListener
 
+# What a hook is called elsewhere, without underscores and in small letters
+_FOREIGN: Final = {
+    "start": r"on(flow|task)(start|started|begin|began|begun|enter|entered)",
+    "stop": r"on(flow|task)(stop|stopped|end|ended|exit|finish|finished|complete|completed|done|fail|failed|failure)",
+}
 # How alike a name is that can only be meant as a hook; `on_message_sent` may be the user's own.
 _MISSPELT: Final = 0.85
 
@@ -51,6 +56,10 @@ def check_hook(name: str, hook: object) -> None:
             f"{name} cannot be called: make it a plain def that takes the event, not {brief_repr(hook, 40)}"
         )
     function = plain_function(hook)
+    if only_sets_up(function):
+        raise InvalidListener(
+            f"{name} is a flow, so a call of it only sets the flow up: make it a plain def without @flow"
+        )
     if not inspect.isroutine(function):
         function = getattr(type(function), "__call__", None)  # noqa: B004 an object whose class has one
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -74,9 +83,16 @@ def check_hook(name: str, hook: object) -> None:
 def _refuse_misspelt_hooks(kind: type) -> None:
     """Raise InvalidListener for a method whose name is nearly that of a hook: it would never be called."""
     import difflib  # noqa: PLC0415 as late as a listener is added
+    import re  # noqa: PLC0415 as above
 
     hooks = {*HOOKS.values(), "on_event", "on_start", "on_end"}
     for name in dir(kind):
-        if name.startswith("on_") and not name.startswith("on__") and name not in hooks:
-            for close in difflib.get_close_matches(name.lower(), hooks, n=1, cutoff=_MISSPELT):
-                raise InvalidListener(f"{kind.__name__} has no hook {name!r}; did you mean {close!r}?")
+        if not name.startswith("on") or name.startswith("on__") or name in hooks:
+            continue
+        plain = name.replace("_", "").lower()
+        matches = [(match[1], word) for word, pattern in _FOREIGN.items() if (match := re.fullmatch(pattern, plain))]
+        close = [f"on_{subject}_{verb}" for subject, verb in matches]
+        if name.startswith("on_"):
+            close += difflib.get_close_matches(name.lower(), hooks, n=1, cutoff=_MISSPELT)
+        if close:
+            raise InvalidListener(f"{kind.__name__} has no hook {name!r}; did you mean {close[0]!r}?")

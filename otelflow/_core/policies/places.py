@@ -95,7 +95,7 @@ class _Line:
         self.places: weakref.WeakSet[Place] = weakref.WeakSet()
 
     def forget(self) -> None:
-        """Be gone when nobody wants or has anything of it: names may come and go."""
+        """Forget the limit when no run holds it or waits for it: names may come and go."""
         if not self.places and not self.waiters and _lines.lines.get(self.name) is self:
             del _lines.lines[self.name]
 

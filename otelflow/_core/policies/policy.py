@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from otelflow._core.process import losses
 from otelflow._core.runs.drivers import can_be_awaited, waits_for_await
-from otelflow._core.text.functions import plain_function
+from otelflow._core.text.functions import only_sets_up, plain_function
 from otelflow._core.text.safe_str import bounded_name, brief_repr
 
 Body = Callable[..., Any]
@@ -33,7 +33,7 @@ def name_of(body: Body) -> str:
 
 def description_of(value: object) -> str:
     """Return *value* as an error shows it: a function by its name."""
-    kind = "async function" if inspect.iscoroutinefunction(value) else "function"
+    kind = "async function" if inspect.iscoroutinefunction(value) else "flow" if only_sets_up(value) else "function"
     return f"the {kind} {name_of(value)}" if inspect.isroutine(value) else brief_repr(value, 60)
 
 
@@ -45,6 +45,8 @@ def takes(function: object, count: int) -> bool:
     if not inspect.isroutine(plain):
         plain = getattr(type(plain), "__call__", None)  # noqa: B004 an object whose class has one
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain) or inspect.isgeneratorfunction(plain):
+        return False
+    if only_sets_up(plain):
         return False
     try:
         inspect.signature(function).bind(*[None] * count)

@@ -19,7 +19,7 @@ _LOCKED_LOOK: Final = 0.001
 # Who has locked the file looks and writes: who would not wait for a turn, waits for that.
 _LOCKED_SECONDS: Final = 0.1
 # How many moments there are, which is the oldest, and when the clock began, by which one knows a machine that was
-# started again: its clock, which nobody sets, began anew.
+# started again: its clock, which cannot be set, began anew.
 _HEAD: Final = struct.Struct("<QQd")
 _MOMENT: Final = struct.Struct("<d")
 _NEVER: Final = float("-inf")

@@ -154,7 +154,7 @@ class Timeout:
                 async with scope:
                     return await body(*args, **kwargs)
             except TimeoutError as error:
-                # Not the body's own: it was cancelled at the deadline, and by nobody else.
+                # Not the body's own: it was cancelled at the deadline alone.
                 if scope.expired() and isinstance(error.__cause__, asyncio.CancelledError):
                     raise limit.error(run, is_running=_leaves_running(run)) from error.__cause__
                 raise

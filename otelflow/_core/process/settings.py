@@ -22,6 +22,8 @@ from otelflow.errors import ConfigurationError
 if TYPE_CHECKING:
     from otelflow._core.process.project_files import ProjectFile
 
+# Of one file that a stranger may have written, in one warning
+_MOST_MISTAKES: Final = 3
 #: A value, and where it came from: ``default``, a variable's name, a file, ``configure()``
 _Origin: TypeAlias = tuple[Any, str]
 
@@ -171,8 +173,12 @@ def _warn_of_stranger(file: "ProjectFile", refused: Collection[str], wrong: Sequ
             f"set {variables}, or use configure()"
         )
     if wrong:
-        others = f", and {len(wrong) - 1} more mistakes" if len(wrong) > 1 else ""
-        sentences.append(f"{wrong[0]}{others} (ignored)")
+        first, *others = wrong[:_MOST_MISTAKES]
+        # The names that are known stand behind the first.
+        words = [str(first), *(str(mistake).partition(";")[0] for mistake in others)]
+        sentences += [f"{text} (ignored)" for text in words]
+    if len(wrong) > _MOST_MISTAKES:
+        sentences.append(f"and {len(wrong) - _MOST_MISTAKES:,} more (ignored)")
     if sentences:
         place, message = f"project file {file.path}", "; ".join(sentences)
         losses.warn_once(f"{place} {message}", "%s", message, kind=place)

@@ -1,8 +1,7 @@
 """How a run ends: the result of each ending, and what is said of the error."""
 
 import traceback
-from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
 from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded, redact
+from otelflow._core.text.regex import lazy_compile
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, printable, safe_str, type_name
 
 # Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
@@ -25,6 +25,7 @@ _CANCELLATIONS: Final = {
     "airflow": {"AirflowTaskTerminated"},
     "asyncio": {"CancelledError"},
     "bdb": {"BdbQuit"},  # of a debugger
+    "billiard": {"Terminated"},  # a worker whose task is revoked
     "celery": {"TaskRevokedError"},
     "click": {"Abort"},  # Ctrl-C at a prompt
     "concurrent": {"CancelledError"},  # of a future, and of what builds on it, such as Dask
@@ -51,11 +52,12 @@ _CANCELLATIONS: Final = {
 # These end a program as SystemExit does, with a code of their own.
 _EXITS: Final = {"click": {"Exit"}, "invoke": {"Exit"}, "typer": {"Exit"}}
 # What a run waited for did not come in time. Libraries that raise the built-in TimeoutError need no line here: asyncio,
-# anyio, sockets, concurrent.futures, aiohttp.
+# anyio, sockets, concurrent.futures, aiohttp. Nor does a class of an installed package whose name says it plainly.
 _TIMEOUTS: Final = {
     "aiokafka": {"KafkaTimeoutError"},
     "airflow": {"AirflowSensorTimeout", "AirflowTaskTimeout"},
     "anthropic": {"APITimeoutError"},
+    "asyncpg": {"QueryCanceledError"},  # as PostgreSQL calls a statement that took too long
     "azure": {"ServiceRequestTimeoutError", "ServiceResponseTimeoutError"},
     "billiard": {"SoftTimeLimitExceeded", "TimeLimitExceeded", "TimeoutError"},
     "botocore": {"ConnectTimeoutError", "ReadTimeoutError"},
@@ -89,6 +91,8 @@ _TIMEOUTS: Final = {
     "playwright": {"TimeoutError"},
     "plumbum": {"ProcessTimedOut"},
     "psutil": {"TimeoutExpired"},
+    "psycopg": {"ConnectionTimeout", "QueryCanceled"},
+    "psycopg2": {"QueryCanceled", "QueryCanceledError"},
     "psycopg_pool": {"PoolTimeout"},
     "pymongo": {"ExecutionTimeout", "NetworkTimeout"},
     "pyppeteer": {"TimeoutError"},
@@ -110,8 +114,18 @@ _TIMEOUTS: Final = {
     "urllib3": {"TimeoutError"},
     "websocket": {"WebSocketTimeoutException"},
 }
-# These stand for another exception, which they have as their ``reason``.
-_WRAPPERS: Final = {"urllib": {"URLError"}, "urllib3": {"MaxRetryError"}}
+# What the name of a class says in a package that has no line above; that of a mistake ("InvalidTimeout") says it not.
+_LATE: Final = (
+    r"(?<!Invalid)(Timeout|TimedOut)(Error|Exception|Expired|Exceeded)?\Z|\ATIMEOUT\Z|(Deadline|TimeLimit)Exceeded"
+)
+# These stand for another exception: how it is read.
+_WRAPPERS: Final[Mapping[str, Mapping[str, Callable[[Any], object]]]] = {
+    "requests": {"ConnectionError": lambda error: error.args[0]},
+    "sqlalchemy": {"DBAPIError": lambda error: error.orig},
+    "tenacity": {"RetryError": lambda error: error.last_attempt.exception()},
+    "urllib": {"URLError": lambda error: error.reason},
+    "urllib3": {"MaxRetryError": lambda error: error.reason},
+}
 # These say by a code of their own how a call ended.
 _CALL_ERRORS: Final = {"grpc": {"RpcError"}}
 # Of a chain or group with more exceptions, only those at both ends are formatted.
@@ -220,11 +234,23 @@ def _is_stop(error: BaseException) -> bool:
 def _is_late(error: BaseException) -> bool:
     reason: object = error
     for _ in range(_MOST_REASONS):
-        if isinstance(reason, TimeoutError) or (isinstance(reason, BaseException) and _is_one_of(_TIMEOUTS, reason)):
-            return True
-        if not isinstance(reason, BaseException) or not _is_one_of(_WRAPPERS, reason):
+        if not isinstance(reason, BaseException):
             break
-        reason = getattr(reason, "reason", None)
+        kind = type(reason)
+        if isinstance(reason, TimeoutError) or _is_one_of(_TIMEOUTS, reason):
+            return True
+        if lazy_compile(_LATE).search(classes.name_of(kind)) and classes.is_installed(
+            kind
+        ):  # a user's may be called so
+            return True
+        kinds = [(classes.module_of(base).partition(".")[0], classes.name_of(base)) for base in classes.bases(kind)]
+        read = next((_WRAPPERS[package][name] for package, name in kinds if name in _WRAPPERS.get(package, ())), None)
+        if read is None:
+            break
+        try:
+            reason = read(reason)
+        except Exception:  # noqa: BLE001 one that was made without what it stands for
+            break
     return _code_of_call(error) == "DEADLINE_EXCEEDED"
 
 
@@ -247,7 +273,7 @@ def _code_of_call(error: BaseException) -> str | None:
     return getattr(code() if callable(code) else code, "name", None)
 
 
-def _is_one_of(table: Mapping[str, AbstractSet[str]], error: BaseException) -> bool:
+def _is_one_of(table: Mapping[str, Collection[str]], error: BaseException) -> bool:
     return any(
         classes.name_of(base) in table.get(classes.module_of(base).partition(".")[0], ())
         for base in classes.bases(type(error))

@@ -92,21 +92,25 @@ class Journal:
         """Count *count* entries that were not even made."""
         self._shelf(event_name).leave_out(count)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> list[Entry]:
         """Return what was kept, what can be spared first."""
-        for event_name in _SHELVES:
-            yield from self._shelves.get(event_name, ())
+        shelves = self._shelves
+        return [entry for event_name in _SHELVES if event_name in shelves for entry in shelves[event_name]]
 
-    def events(self, ended_ns: int | None = None) -> Iterator[tuple[str, int, Mapping[str, str | int]]]:
+    def events(self, ended_ns: int | None = None) -> list[tuple[str, int, Mapping[str, str | int]]]:
         """Return name, time and attributes of each as its span keeps it: none is later than the end of that, if any."""
-        for entry in self.entries():
-            time_ns = entry.time_ns
-            yield entry.event_name, time_ns if ended_ns is None else min(time_ns, ended_ns), entry.attributes()
+        return [
+            (
+                entry.event_name,
+                entry.time_ns if ended_ns is None else min(entry.time_ns, ended_ns),
+                entry.attributes(),
+            )
+            for entry in self.entries()
+        ]
 
     def omitted(self) -> dict[str, int]:
         """Return how many entries were left out, by the attribute that says so."""
-        counts = {_SHELVES[event_name].omitted: shelf.omitted for event_name, shelf in self._shelves.items()}
-        return {key: count for key, count in counts.items() if count}
+        return {_SHELVES[name].omitted: shelf.omitted for name, shelf in self._shelves.items() if shelf.omitted}
 
 
 if TYPE_CHECKING:  # making a protocol takes a hundredth of an import

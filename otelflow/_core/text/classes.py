@@ -4,8 +4,11 @@
 where that is no abstract base class.
 """
 
+import os
+import sys
 from typing import Final
 
+_PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _DICT: Final = type.__dict__["__dict__"]
 _MRO: Final = type.__dict__["__mro__"]
 _MODULE: Final = type.__dict__["__module__"]
@@ -49,3 +52,14 @@ def qualified_name(kind: type) -> str:
     """Return the name of *kind* as OpenTelemetry writes it: with its module, unless it is built in."""
     module, name = module_of(kind), str(_QUALNAME.__get__(kind))
     return name if module in ("builtins", "") else f"{module}.{name}"
+
+
+def is_installed(kind: type) -> bool:
+    """Tell whether *kind* is of an installed package, and not of the program's own code."""
+    file = getattr(sys.modules.get(module_of(kind)), "__file__", None)
+    return isinstance(file, str) and is_of_package(file)
+
+
+def is_of_package(file: str) -> bool:
+    """Tell whether *file* belongs to an installed package."""
+    return any(folder in file for folder in _PACKAGES)

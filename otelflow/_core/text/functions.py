@@ -15,3 +15,9 @@ def plain_function(value: Any) -> Any:
 def written_function(value: Any) -> Any:
     """Return the function that stands in the source, whatever decorators and partials have made of it."""
     return inspect.unwrap(plain_function(inspect.unwrap(value)))
+
+
+def only_sets_up(function: Any) -> bool:
+    """Tell whether a call of *function* sets up a flow and runs nothing: it would have to be executed."""
+    options = getattr(getattr(function, "__otelflow_definition__", None), "options", {})
+    return getattr(function, "__otelflow__", "") == "flow" and not options.get("execute_on_call")

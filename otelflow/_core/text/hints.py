@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the one of *names* that is most like *name*, or None when none is like it."""
+def nearest(name: str, names: Iterable[str], *, alike: float = 0.6) -> str | None:
+    """Return the one of *names* that is most like *name*, or None when none is *alike*: 1 is the same."""
     import difflib  # noqa: PLC0415 only for mistakes
 
-    return next(iter(difflib.get_close_matches(name, sorted(names), n=1)), None)
+    return next(iter(difflib.get_close_matches(name, sorted(names), n=1, cutoff=alike)), None)
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:

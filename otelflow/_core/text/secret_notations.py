@@ -112,7 +112,7 @@ TECHNICAL: Final = (
 )
 
 # What is said of a secret after its name and a colon: "password: too short", "token: signature mismatch"
-PROSE: Final = r"[^\W\d_A-Z]{2,15}[ ](?:\d{1,4}[ ])?[^\W\d_A-Z]{1,15}(?![\w:=/\-.@])"
+PROSE: Final = r"[^\W\d_A-Z]{2,15}[ ](?:\d{1,4}[ ])?[^\W\d_]{1,15}(?![\w:=/\-.@])"
 
 WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+"
 QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""

@@ -90,6 +90,11 @@ HARMLESS_VALUES: Final = _words(
     "host origin email username user name lambda await new return function see "
     "configured decoded decrypted encoded loaded parsed sent received generated regenerated validated stored saved "
     "copied retrieved fetched registered requested returned consumed cached cleared dropped exchanged exported "
+    # In other languages: required, wrong, expired, see
+    "erforderlich falsch ungültig abgelaufen geändert siehe obligatoire incorrect expiré modifié voir obligatoria "
+    "obligatorio requerida requerido incorrecta incorrecto caducada inválida inválido obrigatória expirada alterada "
+    "ver richiesta errata obbligatoria scaduta vedi verplicht vereist ongeldig verlopen onjuist zie krävs felaktigt "
+    "påkrævet vaaditaan wymagane nieprawidłowe wygasło povinné zorunlu gerekli требуется неверный обязателен істек "
     "imported obtained signed used unused authenticated unauthenticated authorized pending exhausted"
 )
 

@@ -58,6 +58,7 @@ _NAMED: Final = "(?:password|passwd|secret|token|api_?key)"
 
 # A password, as people of other languages call it, in lower case; what they say before it, and what it looks like.
 _PASSWORDS_ELSEWHERE: Final = (
+    "passwort", "kennwort", "lykilor",
     "contraseña", "contrasena", "contrasenya", "senha", "palavra-passe", "mot de passe", "wachtwoord", "adgangskode",
     "kodeord", "passord", "lösenord", "salasana", "parool", "parole", "slaptažodis", "hasło", "heslo", "geslo",
     "lozinka", "jelszó", "jelszav", "parola", "parolă", "şifre", "kata sandi", "mật khẩu", "парол", "лозинк",
@@ -68,7 +69,7 @@ _PASSWORDS_ELSEWHERE: Final = (
 _SAID_ELSEWHERE: Final = (
     r"[^\W\d_]{0,5}(?:[ ][^\W\d_]{1,15}){0,4}?"
     r"(?:[ ]?[:\uff1a=]"
-    r"|[ ](?:is|ist|lautet|est|es|é|è|e|jest|to|är|er|on|je|este|là|adalah|είναι|هي|הוא|היא|это|є)(?=[ ]))"
+    r"|[ ](?:is|ist|lautet|est|es|é|è|e|jest|to|är|er|on|je|este|là|adalah|είναι|هي|הוא|היא|это|є|\u0435)(?=[ ]))"
 )
 _PASSWORDS_WITHOUT_BLANKS: Final = (
     "密码", "密碼", "口令", "密钥", "密鑰", "パスワード", "パスフレーズ", "暗証番号", "비밀번호", "암호",

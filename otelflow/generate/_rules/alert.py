@@ -1,6 +1,6 @@
 """What an alert is made of, and the scenarios that show when it fires."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 from otelflow._core.flows.declared import Declared
@@ -32,10 +32,18 @@ class Program(NamedTuple):
     @property
     def example(self) -> str:
         """A name that no flow has, for scenarios about flows that promise nothing."""
-        names, name = {flow.name for flow in self.flows}, "nightly"
-        while name in names:
-            name += "-x"
-        return name
+        return _like("nightly", {flow.name for flow in self.flows})
+
+    def job(self, name: str) -> str:
+        """A job such as *name* that is none of the pipeline, for scenarios about whoever is not meant."""
+        return _like(name, self.pipeline)
+
+
+def _like(name: str, taken: Collection[str]) -> str:
+    """Return *name*, or one like it, that is none of those that are *taken*."""
+    while name in taken:
+        name += "-x"
+    return name
 
 
 class Scenario(NamedTuple):

@@ -22,7 +22,7 @@ from otelflow.generate._promql import (
 from otelflow.generate._rules.alert import Alert, Program, Scenario, series
 from otelflow.generate._rules.annotations import runbook, traces_link
 
-#: Over how long shares are taken, and how often: reading days of samples every ten seconds would help nobody.
+#: Over how long shares are taken, and how often: to read days of samples every ten seconds would cost too much.
 WINDOWS: Final = {"5m": "", "30m": "", "1h": "1m", "6h": "1m", "3d": "2m"}
 #: So many runs in a window make a share of them mean something; below, the last run counts.
 BUSY: Final = 10

@@ -86,7 +86,7 @@ def _up(job: str, values: str, instance: str = "a:8888") -> dict[str, str]:
 
 
 def targets(program: Program) -> Iterator[Alert]:
-    """Yield the alerts that Prometheus does not reach somebody, or that the Pushgateway refuses what it is given.
+    """Yield the alerts that Prometheus does not reach a target, or that the Pushgateway refuses a push.
 
     Prometheus may ask others, too: these alerts speak of the pipeline, and of whoever has shown metrics of flows.
     """
@@ -98,8 +98,8 @@ def targets(program: Program) -> Iterator[Alert]:
 
 def target_down(program: Program) -> Alert:
     """Return the alert that Prometheus does not reach one of the pipeline, or who has shown metrics of flows."""
-    pipeline = one_of(program.pipeline, "job")
-    seen = series(semconv.BUILD_INFO, instance="a:8888")
+    pipeline, shop, others = one_of(program.pipeline, "job"), program.job(JOB), program.job("others")
+    seen = series(semconv.BUILD_INFO, job=shop, instance="a:8888")
     return Alert(
         "OtelflowTargetDown",
         # Who is down shows nothing: it is one of ours if it did in the last day, or if we have said so until now.
@@ -119,18 +119,18 @@ def target_down(program: Program) -> Alert:
                 "1m",
                 {
                     seen: "1x10 stale",
-                    **_up(JOB, "1x10 0x20 1x20"),
-                    **_up(JOB, "0x50", "other:80"),
-                    **_up("others", "1x10 0x40"),
+                    **_up(shop, "1x10 0x20 1x20"),
+                    **_up(shop, "0x50", "other:80"),
+                    **_up(others, "1x10 0x40"),
                 },
-                {"12m": (), "20m": (JOB,), "35m": ()},
+                {"12m": (), "20m": (shop,), "35m": ()},
                 "job",
             ),
             *(
                 Scenario(
                     f"while {job} is down",
                     "1m",
-                    {**_up(job, "1x10 0x20 1x20"), **_up("others", "1x10 0x40")},
+                    {**_up(job, "1x10 0x20 1x20"), **_up(others, "1x10 0x40")},
                     {"12m": (), "20m": (job,), "35m": ()},
                     "job",
                 )
@@ -145,7 +145,7 @@ def target_down(program: Program) -> Alert:
 def collector_missing(program: Program) -> Alert:
     """Return the alert that the Collector of the pipeline is not there."""
     job, others = program.pipeline[0], dict[str, str]()
-    for name in (*program.pipeline[1:], "others"):
+    for name in (*program.pipeline[1:], program.job("others")):
         others |= _up(name, "1x50")
     return Alert(
         "CollectorMissing",
@@ -212,17 +212,18 @@ def collector(program: Program) -> Iterator[Alert]:
     """Yield the alerts about what the Collectors of the pipeline lose, or soon will; there are none without one."""
     if program.pipeline:
         jobs = selector(one_of(program.pipeline, "job"))
-        yield cannot_export(jobs, program.pipeline[0])
-        yield queue_fills_up(jobs, program.pipeline[0])
-        yield refuses_spans(jobs, program.pipeline[0])
+        yield cannot_export(jobs, program)
+        yield queue_fills_up(jobs, program)
+        yield refuses_spans(jobs, program)
 
 
 def _of_exporter(job: str, metric: str, exporter: str) -> str:
     return series(f"otelcol_exporter_{metric}", job=job, exporter=exporter)
 
 
-def cannot_export(jobs: str, job: str) -> Alert:
+def cannot_export(jobs: str, program: Program) -> Alert:
     """Return the alert that Collectors of the pipeline lose something."""
+    job, others = program.pipeline[0], program.job("others")
     return Alert(
         "CollectorCannotExport",
         "or\n".join(_grown(metric + jobs, "exporter") for metric in _LOSSES),
@@ -243,7 +244,7 @@ def cannot_export(jobs: str, job: str) -> Alert:
                     _of_exporter(job, "send_failed_spans_total", "load_balancing"): "_x32 400x38",
                     _of_exporter(job, "send_failed_metric_points_total", "otlp_http/metrics"): "0x32 7x38",
                     _of_exporter(job, "enqueue_failed_log_records_total", "otlp_http/loki"): "0x32 1x38",
-                    _of_exporter("others", "enqueue_failed_spans_total", "elsewhere"): "0x32 1x38",
+                    _of_exporter(others, "enqueue_failed_spans_total", "elsewhere"): "0x32 1x38",
                 },
                 {
                     "29m": (),
@@ -256,8 +257,9 @@ def cannot_export(jobs: str, job: str) -> Alert:
     )
 
 
-def queue_fills_up(jobs: str, job: str) -> Alert:
+def queue_fills_up(jobs: str, program: Program) -> Alert:
     """Return the alert that Collectors of the pipeline will soon lose something."""
+    job, others = program.pipeline[0], program.job("others")
     return Alert(
         "CollectorQueueFillsUp",
         f"max by (exporter) (otelcol_exporter_queue_size{jobs} / otelcol_exporter_queue_capacity{jobs}) > 0.5",
@@ -275,8 +277,8 @@ def queue_fills_up(jobs: str, job: str) -> Alert:
                     _of_exporter(job, "queue_capacity", "otlp_grpc/jaeger"): "5000x40",
                     _of_exporter(job, "queue_size", "kafka"): "10x40",
                     _of_exporter(job, "queue_capacity", "kafka"): "5000x40",
-                    _of_exporter("others", "queue_size", "elsewhere"): "5000x40",
-                    _of_exporter("others", "queue_capacity", "elsewhere"): "5000x40",
+                    _of_exporter(others, "queue_size", "elsewhere"): "5000x40",
+                    _of_exporter(others, "queue_capacity", "elsewhere"): "5000x40",
                 },
                 {"10m": (), "20m": ("otlp_grpc/jaeger",)},
                 "exporter",
@@ -285,9 +287,9 @@ def queue_fills_up(jobs: str, job: str) -> Alert:
     )
 
 
-def refuses_spans(jobs: str, job: str) -> Alert:
+def refuses_spans(jobs: str, program: Program) -> Alert:
     """Return the alert that Collectors of the pipeline are short of memory."""
-    refused = "otelcol_receiver_refused_spans_total"
+    refused, job, others = "otelcol_receiver_refused_spans_total", program.pipeline[0], program.job("others")
     return Alert(
         "CollectorRefusesSpans",
         f"sum by (receiver) (rate({refused}{jobs}[5m])) > 0",
@@ -302,7 +304,7 @@ def refuses_spans(jobs: str, job: str) -> Alert:
                 "1m",
                 {
                     series(refused, job=job, receiver="otlp"): "0x10 0+60x30",
-                    series(refused, job="others", receiver="zipkin"): "0x10 0+60x30",
+                    series(refused, job=others, receiver="zipkin"): "0x10 0+60x30",
                 },
                 {"10m": (), "20m": ("otlp",)},
                 "receiver",

@@ -20,6 +20,12 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True
 
+    def write_double_quoted(self, text: str, split: bool = True) -> None:
+        """Escape what cannot be seen, too: PyYAML leaves as it is what turns the direction of a text."""
+        self.allow_unicode = False
+        super().write_double_quoted(text, split)
+        self.allow_unicode = True
+
     def represent_text(self, text: str) -> yaml.ScalarNode:
         """Write several lines as a block, and in quotes what some reader would take for a number or a truth value."""
         lines = text.split("\n")

@@ -47,8 +47,8 @@ class Multiprocess:
         """Return the only choice that there is."""
         return cls()
 
-    def open(self, aggregator: Aggregator) -> "MultiprocessOutput":
-        """Return the output. Raises ConfigurationError unless prometheus-client uses the folder of the variable."""
+    def check(self) -> None:
+        """Raise ConfigurationError unless prometheus-client uses the folder of the variable."""
         folder = os.environ.get(VARIABLE, "")
         if not folder or not Path(folder).is_dir():
             raise ConfigurationError(
@@ -57,7 +57,11 @@ class Multiprocess:
             )
         if values.ValueClass.__name__ != "MmapedValue":
             raise ConfigurationError(f"metrics=multiprocess: set {VARIABLE} before prometheus_client is imported")
-        return MultiprocessOutput(aggregator, Path(folder))
+
+    def open(self, aggregator: Aggregator) -> "MultiprocessOutput":
+        """Return the output."""
+        self.check()
+        return MultiprocessOutput(aggregator, Path(os.environ[VARIABLE]))
 
 
 class MultiprocessOutput(WorkerOutput):

@@ -26,7 +26,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import semconv
-from otelflow._core.process import clock, forks, losses, shutdown
+from otelflow._core.process import clock, entry_points, forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.settings import settings
@@ -38,7 +38,7 @@ from otelflow.metrics._families import Family, read
 from otelflow.metrics._outputs.output import WorkerOutput
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, exporter_names, is_otlp, new_exporter
 from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_own_id
-from otelflow_exporters._spool.destination import spool_directory
+from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.signals import METRICS
 from otelflow_exporters._spool.spool import Spool
 
@@ -75,6 +75,15 @@ class Otlp:
                 log(losses.logger, logging.INFO, "metrics=otlp exports nothing: %s=%s", variable, off)
                 return None
         return cls(resource)
+
+    def check(self) -> None:
+        """Raise ConfigurationError for variables of the exporter that cannot be used."""
+        name = _exporter_name()
+        if is_otlp(name):
+            destination_of("metrics", name)
+        else:
+            entry_points.load("opentelemetry_metrics_exporter", name, OTEL_METRICS_EXPORTER)
+        positive_integer(OTEL_METRIC_EXPORT_INTERVAL, _INTERVAL_MILLIS)
 
     def open(self, aggregator: Aggregator) -> "OtlpOutput":
         """Return the output that exports."""

@@ -57,6 +57,9 @@ class Choice(Protocol):
     def from_place(cls, place: str, resource: Resource) -> Self | None:
         """Read *place*, the text after the colon; None is no output. Raises ConfigurationError."""
 
+    def check(self) -> None:
+        """Raise ConfigurationError for what makes it impossible to open it, and open nothing."""
+
     def open(self, aggregator: Aggregator) -> Output:
         """Return the output. Raises ConfigurationError for what makes it impossible."""
 

@@ -93,9 +93,13 @@ class Pull:
         files = [Path(path) for path in certificate if path]
         return cls(host.strip("[]") or HOST, number, certificate, tuple(map(_content_of, files)))
 
+    def check(self) -> None:
+        """Raise ConfigurationError for a certificate that cannot be used."""
+        self.certificate.check()
+
     def open(self, aggregator: Aggregator) -> "PullOutput":
         """Return the output that serves there."""
-        self.certificate.check()
+        self.check()
         return PullOutput(aggregator, self)
 
 

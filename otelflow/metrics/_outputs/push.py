@@ -61,6 +61,9 @@ class Push:
         bare_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         return cls(bare_url, job, unquote(parts.username), unquote(parts.password or ""))
 
+    def check(self) -> None:
+        """Find nothing wrong: whether anybody is there, only a push tells."""
+
     def open(self, aggregator: Aggregator) -> "PushOutput":
         """Return the output that pushes there."""
         return PushOutput(aggregator, self)

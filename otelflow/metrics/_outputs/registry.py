@@ -22,6 +22,9 @@ class Registry:
         """Return the global registry."""
         return cls()
 
+    def check(self) -> None:
+        """Find nothing wrong."""
+
     def open(self, aggregator: Aggregator) -> Output:
         """Return an output that delivers nothing: the registry shows the numbers of now."""
         output = Output(aggregator)

@@ -48,6 +48,10 @@ class Textfile:
         """Take *place* as it is; it is looked at when the output is opened."""
         return cls(place, service_of(resource))
 
+    def check(self) -> None:
+        """Raise ConfigurationError unless the file can be one for node_exporter."""
+        self.file()
+
     def open(self, aggregator: Aggregator) -> "TextfileOutput":
         """Return the output that writes there."""
         return TextfileOutput(aggregator, self.file(), self.service)

@@ -12,6 +12,7 @@ import pytest
 from otelflow import Future, as_completed, flow, task, wait
 from otelflow._core.flows.future import FutureList
 from otelflow.errors import BlockedLoop, UpstreamFailed
+from otelflow.runners import ThreadPoolTaskRunner
 from support.remote_tasks import double, double_later
 from support.spans import exceptions, result
 
@@ -331,3 +332,41 @@ def test_one_that_fails_in_a_list_leaves_the_others_alone():
         return await futures[1]
 
     assert asyncio.run(awaits().execute_async()).flow_return_value == 2
+
+
+@pytest.mark.parametrize("moment", ["before it begins", "while it runs"])
+def test_a_flow_ends_though_the_program_has_set_a_result_itself(spans, moment):
+    begun, gate = threading.Event(), threading.Event()
+
+    @task
+    def waits(number):
+        begun.set()
+        gate.wait(PATIENCE)
+        return number
+
+    @flow(task_runner=ThreadPoolTaskRunner(1))
+    def sets():
+        futures = waits.map([1, 2])
+        assert begun.wait(PATIENCE)
+        future = futures[moment == "before it begins"]
+        future.set_result(99)
+        gate.set()
+        return futures.result()
+
+    running = threading.Thread(target=lambda: sets().execute(), daemon=True)
+    running.start()
+    running.join(PATIENCE)
+
+    assert not running.is_alive()
+    assert spans.one("flow sets").attributes["otelflow.run.result"] == "success"
+    expected = ["cancellation", "success"] if moment == "before it begins" else ["success", "success"]
+    assert sorted(span.attributes["otelflow.run.result"] for span in spans.named("task waits")) == expected
+
+
+def test_it_has_all_that_one_of_the_standard_library_begins_with():
+    ours, theirs = vars(Future("double")), vars(concurrent.futures.Future())
+
+    assert theirs.keys() <= ours.keys()
+    assert [ours[name] for name in theirs if name != "_condition"] == [
+        value for name, value in theirs.items() if name != "_condition"
+    ]

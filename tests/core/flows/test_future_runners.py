@@ -73,7 +73,12 @@ def test_a_class_with_an_unknown_runner_is_refused():
 
 @pytest.mark.parametrize(
     ("choice", "text"),
-    [("thread", "did you mean 'threads'"), (3, "task_runner must be one of threads, inline"), ("", "is no runner")],
+    [
+        ("thread", "did you mean 'threads'"),
+        (3, "task_runner must be one of threads, inline"),
+        ("", "is no runner"),
+        (ThreadPoolTaskRunner, r"write ThreadPoolTaskRunner\(\)"),
+    ],
 )
 def test_an_unknown_runner_is_refused_at_decoration(choice, text):
     with pytest.raises(ConfigurationError, match=text):

@@ -53,7 +53,7 @@ def test_a_flow_that_is_called_and_never_run_is_a_warning_at_the_line_of_the_cal
 
 
 def test_a_flow_that_something_of_ours_has_called_is_a_warning_at_the_line_of_the_program():
-    @flow(on_completion=[nightly])
+    @flow(on_completion=[nightly.__call__])
     def with_a_hook():
         pass
 

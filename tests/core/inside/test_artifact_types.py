@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import sqlite3
 from collections import deque
 from decimal import Decimal
@@ -139,3 +140,13 @@ def test_a_table_that_never_ends_is_cut():
 def test_what_does_not_fit_is_refused_in_one_sentence(artifact_type, data, sentence):
     with pytest.raises(InvalidArtifact, match=sentence):
         kept(artifact_type, data)
+
+
+def test_a_type_that_is_nearly_one_is_asked_about_once_and_taken(caplog):
+    with caplog.at_level(logging.WARNING, logger="otelflow"):
+        kept = [checked_data(word, [1], Excerpt(100)) for word in ("tabel", "tabel", "list", "test", "row")]
+
+    assert kept == [[1]] * 5
+    assert [record.getMessage() for record in caplog.records] == [
+        "An artifact has the type 'tabel', of which otelflow knows nothing; is 'table' meant?"
+    ]

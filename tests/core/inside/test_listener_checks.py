@@ -2,7 +2,7 @@
 
 import pytest
 
-from otelflow import Listener, add_listener
+from otelflow import Listener, add_listener, flow, task
 from otelflow._core.inside import listeners
 from otelflow.errors import InvalidListener
 
@@ -20,6 +20,17 @@ def listener_with(*names, base=Listener):
         (listener_with("on_task_stopp")(), "^Mine has no hook 'on_task_stopp'; did you mean 'on_task_stop'[?]$"),
         (listener_with("on_flow_stat", "on_event")(), "did you mean 'on_flow_start'"),
         (listener_with()(), "^Mine has no hook: override"),
+        (
+            listener_with("on_flow_end", "on_event")(),
+            "^Mine has no hook 'on_flow_end'; did you mean 'on_flow_stop'[?]$",
+        ),
+        (listener_with("onTaskStart")(), "^Mine has no hook 'onTaskStart'; did you mean 'on_task_start'[?]$"),
+        (listener_with("on_task_failed")(), "did you mean 'on_task_stop'"),
+        (listener_with("on_flow_began")(), "did you mean 'on_flow_start'"),
+        (
+            type("Mine", (Listener,), {"on_flow_stop": flow(lambda self, event: None)})(),
+            r"^Mine\.on_flow_stop is a flow, so a call of it only sets the flow up: make it a plain def without @flow$",
+        ),
     ],
 )
 def test_what_would_never_hear_is_refused_with_the_cure(candidate, says):
@@ -29,7 +40,18 @@ def test_what_would_never_hear_is_refused_with_the_cure(candidate, says):
     assert listeners.listeners() == ()
 
 
-@pytest.mark.parametrize("own", ["on_message_sent", "on__task_stopp", "task_stopp", "on_start"])
+def test_a_flow_that_runs_when_it_is_called_can_be_a_hook():
+    count = []
+    add_listener(type("Mine", (Listener,), {"on_task_stop": flow(execute_on_call=True)(lambda *_: count.append(1))})())
+
+    task(len)("ab")
+
+    assert count == [1]
+
+
+@pytest.mark.parametrize(
+    "own", ["on_message_sent", "on__task_stopp", "task_stopp", "on_start", "on_flow_end_of_day", "once"]
+)
 def test_names_of_the_users_own_are_no_mistake(own):
     listener = listener_with("on_task_stop", own)()
     add_listener(listener)

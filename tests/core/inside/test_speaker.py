@@ -80,7 +80,7 @@ class Noted(Speaker):
     def __init__(self):
         self.calls = []
 
-    def _write_message(self, level, message, task_run_id):
+    def __otelflow_write__(self, level, message, task_run_id):
         self.calls.append((level, message, task_run_id))
 
 

@@ -444,3 +444,122 @@ def test_a_forked_child_waits_for_no_run_of_its_parent():
     thread.join(PATIENCE)
 
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+class SoftTimeLimitExceeded(Exception):
+    """The time limit of a job, as Celery and RQ throw it into a thread."""
+
+
+def test_where_no_lock_is_to_be_had_the_value_is_made_and_kept_all_the_same(caplog):
+    caplog.set_level("DEBUG", "otelflow")
+    storage = Locking(at_acquire=OSError("read-only"))
+    calls = []
+
+    @task(cache_policy=INPUTS, result_storage=storage)
+    def double(number):
+        calls.append(number)
+        return number * 2
+
+    assert [double(1), double(1)] == [2, 2]
+    assert calls == [1]
+    assert [message for message in caplog.messages if "No lock in" in message and message.endswith("read-only")]
+
+
+def test_the_time_limit_of_a_job_ends_it_also_while_a_lock_is_asked_for():
+    @task(cache_policy=INPUTS, result_storage=Locking(at_acquire=SoftTimeLimitExceeded()), timeout=PATIENCE)
+    def double(number):
+        return number * 2
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        double(1)
+
+    assert double(1) == 2
+
+
+def test_the_time_limit_of_a_job_ends_it_also_while_its_key_is_made():
+    errors = [SoftTimeLimitExceeded()]
+
+    def key(*_):
+        if errors:
+            raise errors.pop()
+        return "key"
+
+    @task(cache_key_fn=key, result_storage=Locking())
+    def double(number):
+        return number * 2
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        double(1)
+
+    assert double(1) == 2
+
+
+def test_what_another_process_has_kept_while_the_lock_was_asked_for_is_used():
+    storage, calls = Locking(), []
+
+    @task(cache_policy=INPUTS, result_storage=storage)
+    def double(number):
+        calls.append(number)
+        return number * 2
+
+    double(1)
+    elsewhere, storage.values = storage.values, {}
+    storage.fail = lambda _: storage.values.update(elsewhere)
+
+    assert double(1) == 2
+    assert calls == [1]
+
+
+def test_one_that_waited_and_then_makes_the_value_itself_says_how_long_and_others_say_nothing(spans, monkeypatch):
+    waiting, pause = threading.Event(), TaskStep.pause
+    monkeypatch.setattr(TaskStep, "pause", lambda step: (waiting.set(), pause(step))[1])
+    began, numbers = threading.Event(), []
+
+    @task(cache_policy=INPUTS, task_name="slow")
+    def slow(number):
+        numbers.append(number)
+        began.set()
+        assert waiting.wait(PATIENCE)
+        if len(numbers) == 1:
+            raise LookupError("the first one fails")
+        return number
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(slow, 1)
+        assert began.wait(PATIENCE)
+        second = pool.submit(slow, 1)
+        assert isinstance(first.exception(PATIENCE), LookupError)
+        assert second.result(PATIENCE) == 1
+
+    waits = {span.status.status_code.name: span.attributes.get(semconv.CACHE_WAIT) for span in spans.named("task slow")}
+    assert waits.pop("ERROR") is None
+    assert [seconds > 0 for seconds in waits.values()] == [True]
+
+
+def test_what_is_as_old_as_it_may_get_is_made_again(monkeypatch):
+    calls = []
+
+    @task(cache_policy=INPUTS, cache_expiration=10, result_storage=Locking())
+    def double(number):
+        calls.append(number)
+        return number * 2
+
+    monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_000.0)
+    double(1)
+    monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_009.999)
+    double(1)
+    monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_010.0)
+    double(1)
+
+    assert calls == [1, 1]
+
+
+def test_who_has_waited_for_nobody_says_nothing_of_waiting(spans):
+    @task(cache_policy=INPUTS, task_name="quick")
+    def quick(number):
+        return number
+
+    quick(1)
+    quick(1)
+
+    assert [semconv.CACHE_WAIT in span.attributes for span in spans.named("task quick")] == [False, False]

@@ -23,7 +23,7 @@ from otelflow._core.policies.checkpoints import (
 from otelflow._core.results.records import unpacked
 from otelflow._core.results.serializers import serializer_of
 from otelflow._core.runs.current import current_run
-from otelflow.errors import RunNotResumable
+from otelflow.errors import ResultUnreadable, RunNotResumable
 from otelflow.results import MemoryStorage
 from support.storages import FarStorage
 
@@ -406,3 +406,18 @@ def test_a_run_that_is_cancelled_while_its_lock_is_asked_for_holds_none():
     asyncio.run(main())  # waits for its threads
 
     assert (locks, dict(storage)) == ([], {})
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"{}"])
+def test_what_is_kept_of_a_run_and_cannot_be_read_is_one_error(storage, content):
+    @flow(persist_result=True, result_storage=storage)
+    def nightly():
+        raise LookupError
+
+    run = nightly()
+    with pytest.raises(LookupError):
+        run.execute()
+    storage.write(key_of(run.flow_id), content)
+
+    with pytest.raises(ResultUnreadable, match=f"What is kept of run {run.flow_id} in .* cannot be used: "):
+        nightly.resume(run.flow_id)

@@ -175,7 +175,9 @@ async def async_hook(_):
     """Would have to be awaited."""
 
 
-@pytest.mark.parametrize("hook", [3, "notify", [print, None], async_hook, ValueError, lambda flow, run, state: None])
+@pytest.mark.parametrize(
+    "hook", [3, "notify", [print, None], async_hook, ValueError, lambda flow, run, state: None, flow(print)]
+)
 def test_what_cannot_be_called_with_the_object_alone_is_refused_at_decoration(hook):
     with pytest.raises(ConfigurationError, match=r"on_failure must be .*function"):
         task(on_failure=hook)(len)

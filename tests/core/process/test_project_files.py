@@ -91,6 +91,17 @@ def test_the_working_folder_sets_what_is_harmless_and_one_warning_names_the_rest
     assert "set OTELFLOW_STORE and OTELFLOW_METRICS and " in warning
 
 
+def test_each_mistake_in_a_foreign_file_is_named(folder, caplog):
+    lines = ['value_limit = "many"', 'print_log = "perhaps"', "zzz = 1"]
+    (folder / "pyproject.toml").write_text("\n".join(["[tool.otelflow]", *lines]))
+
+    settings.configure()
+
+    (warning,) = warnings_in(caplog)
+    assert all(word in warning for word in ("'many'", "'print_log'", "'zzz'"))
+    assert warning.count("(ignored)") == 3
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -212,6 +212,8 @@ def test_a_run_without_a_span_says_whether_it_came_too_late(monkeypatch, caplog,
     def refuse(_):
         raise ImportError("no module can be imported")
 
+    losses.warn_once("before", "What logs is there by now")
+    caplog.clear()
     with monkeypatch.context() as changed:
         changed.setattr(provider, "_maker_of", refuse)
         if is_at_end:
@@ -266,3 +268,82 @@ def test_a_host_provider_needs_no_configure(monkeypatch, caplog):
     leaf()
 
     assert caplog.records == []
+
+
+class TimeIsUp(Exception):
+    """What the time limit of a job throws into its thread, by the name of its base."""
+
+
+TimeIsUp.__name__ = "SoftTimeLimitExceeded"
+
+
+def test_the_time_limit_of_a_job_ends_the_job_also_while_a_tracer_is_asked_for():
+    class Slow:
+        def get_tracer(self, *_):
+            raise TimeIsUp
+
+    provider.use_provider(Slow())
+
+    with pytest.raises(TimeIsUp):
+        provider.prepare()
+
+
+def test_the_time_limit_of_a_job_ends_the_job_also_while_the_sdk_is_looked_at(monkeypatch):
+    sdk_spans = pytest.importorskip("otelflow._telemetry.sdk_spans", exc_type=ImportError)
+
+    def slow(tracer):
+        raise TimeIsUp
+
+    monkeypatch.setattr(sdk_spans, "span_maker", slow)
+    provider.use_provider(TracerProvider(shutdown_on_exit=False))
+
+    with pytest.raises(TimeIsUp):
+        provider.prepare()
+
+
+def test_an_sdk_that_cannot_be_looked_at_makes_the_spans_itself(monkeypatch):
+    sdk_spans = pytest.importorskip("otelflow._telemetry.sdk_spans", exc_type=ImportError)
+
+    def unknown(tracer):
+        raise AttributeError("no attribute _Span")
+
+    monkeypatch.setattr(sdk_spans, "span_maker", unknown)
+    provider.use_provider(TracerProvider(shutdown_on_exit=False))
+
+    assert type(provider.span_maker()) is provider.TracerSpanMaker
+    assert losses.dropped == {}
+
+
+def test_every_run_has_a_span_of_the_host_s_global_provider(monkeypatch):
+    host = Foreign()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", host)
+
+    assert [provider.span_maker().tracer for _ in range(3)] == [host] * 3
+    assert len(host.asked) == 1
+
+
+def test_the_provider_is_asked_again_when_a_setting_may_have_changed():
+    host = Foreign()
+    provider.use_provider(host)
+    provider.span_maker()
+    provider.choose_anew()
+    provider.span_maker()
+
+    assert len(host.asked) == 2
+
+
+def test_what_makes_the_spans_is_ready_before_the_first_run():
+    host = Foreign()
+    provider.use_provider(host)
+    provider.prepare()
+
+    assert len(host.asked) == 1
+
+
+def test_a_span_that_is_used_as_a_context_writes_nothing_of_its_own_about_an_exception():
+    maker = provider.TracerSpanMaker(TracerProvider(shutdown_on_exit=False).get_tracer("test"))
+    span = maker.start("name", None, dict, 1)
+    with pytest.raises(KeyError), span:
+        raise KeyError
+
+    assert (list(span.events), span.status.status_code.name) == ([], "UNSET")

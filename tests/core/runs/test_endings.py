@@ -6,6 +6,7 @@ import builtins
 import concurrent.futures
 import contextlib
 import copy
+import importlib
 import pickle
 import re
 import sys
@@ -834,6 +835,66 @@ def test_groups_that_share_their_members_or_contain_themselves_cost_little():
 
     assert "twice" in texts[0]
     assert "round" in texts[1]
+
+
+@pytest.mark.parametrize("name", ["ReadTimeout", "SMTPTimeoutError", "QueryTimedOut", "TIMEOUT", "JobDeadlineExceeded"])
+@pytest.mark.parametrize(("folder", "result"), [("site-packages", "timeout"), ("own", "failure")])
+def test_what_a_class_of_an_installed_package_is_called_is_believed(tmp_path, monkeypatch, folder, result, name):
+    (tmp_path / folder).mkdir()
+    lines = [f"class {each}(Exception): pass" for each in (name, "InvalidTimeout", "TimeoutConfig")]
+    (tmp_path / folder / "nobodys_client.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path / folder)
+    monkeypatch.delitem(sys.modules, "nobodys_client", raising=False)
+    client = importlib.import_module("nobodys_client")
+    monkeypatch.delitem(sys.modules, "nobodys_client")
+    monkeypatch.setitem(sys.modules, "nobodys_client", client)
+
+    assert ending_of(getattr(client, name)(), was_called=True).result == result
+    assert ending_of(client.InvalidTimeout(), was_called=True).result == "failure"
+    assert ending_of(client.TimeoutConfig(), was_called=True).result == "failure"
+
+
+def given_up(error):
+    """Return what tenacity raises when each attempt has failed with *error*."""
+    tenacity = pytest.importorskip("tenacity")
+    try:
+        tenacity.Retrying(stop=tenacity.stop_after_attempt(2)).wraps(raising(error))()
+    except tenacity.RetryError as retry_error:
+        return retry_error
+
+
+def raising(error):
+    def fail():
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (lambda: given_up(TimeoutError("late")), "timeout"),
+        (lambda: given_up(ValueError("wrong")), "failure"),
+        (
+            lambda: raised_by("requests.ConnectionError", urllib3.exceptions.ReadTimeoutError(None, "/", "late")),
+            "timeout",
+        ),
+        (lambda: raised_by("requests.ConnectionError", "refused"), "failure"),
+        (lambda: raised_by("requests.ConnectionError"), "failure"),
+        (lambda: raised_by("sqlalchemy.exc.OperationalError", "select", {}, TimeoutError("late")), "timeout"),
+        (lambda: raised_by("sqlalchemy.exc.OperationalError", "select", {}, OSError("gone")), "failure"),
+        (lambda: raised_by("psycopg.errors.QueryCanceled", "statement timeout"), "timeout"),
+        (lambda: raised_by("huey.exceptions.ResultTimeout"), "timeout"),
+        (lambda: raised_by("billiard.exceptions.Terminated", 15), "cancellation"),
+    ],
+)
+def test_what_an_exception_stands_for_is_how_a_run_ends(error, result):
+    assert ending_of(error(), was_called=True).result == result
+
+
+def raised_by(name, *arguments):
+    module, _, attribute = name.rpartition(".")
+    return getattr(pytest.importorskip(module), attribute)(*arguments)
 
 
 def test_a_class_of_the_user_s_own_with_such_a_name_is_a_failure(spans):

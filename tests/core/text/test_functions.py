@@ -4,7 +4,8 @@ import functools
 
 import pytest
 
-from otelflow._core.text.functions import plain_function, written_function
+from otelflow import flow, task
+from otelflow._core.text.functions import only_sets_up, plain_function, written_function
 
 
 class Shop:
@@ -63,3 +64,8 @@ def logged(function):
 )
 def test_decorators_lead_to_the_function_that_was_written(value):
     assert written_function(value) is Shop.sell
+
+
+def test_a_flow_that_does_not_run_when_it_is_called_only_sets_up():
+    assert only_sets_up(flow(print))
+    assert not any(map(only_sets_up, [flow(execute_on_call=True)(print), task(print), print, SHOP, 3, None]))

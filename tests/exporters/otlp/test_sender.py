@@ -1,7 +1,10 @@
 """Bytes are sent as the OTLP variables say, and each kind of answer is told apart."""
 
 import email.utils
+import importlib.metadata
 import socket
+import ssl
+import sys
 import threading
 import time
 
@@ -13,7 +16,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.endpoint import ExportStatus
 from otelflow_exporters._otlp.sender import new_sender
+from support.metrics import certified
 from support.receivers import GrpcReceiver, OtlpReceiver
 
 REQUEST = ExportTraceServiceRequest()
@@ -377,3 +382,149 @@ def test_a_variable_that_says_nothing_usable_is_named(receiver, monkeypatch, var
         new_sender("traces")
 
     assert cure in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return certified(tmp_path_factory.mktemp("certificates"))
+
+
+def name_files(monkeypatch, certificate, key=None):
+    files = {"CERTIFICATE": certificate, "CLIENT_CERTIFICATE": certificate, "CLIENT_KEY": key}
+    for name, file in files.items():
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", str(file or ""))
+
+
+@pytest.mark.parametrize("is_split", [True, False])
+def test_an_endpoint_that_asks_for_a_certificate_is_shown_it(receiver, monkeypatch, tmp_path, certificate, is_split):
+    both = tmp_path / "both.pem"
+    both.write_text("".join(file.read_text() for file in certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+    context.load_verify_locations(certificate[0])
+    context.verify_mode = ssl.CERT_REQUIRED
+    receiver.encrypt(context)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+
+    stranger = new_sender("traces")
+    stranger.send(BODY)
+    name_files(monkeypatch, *certificate if is_split else [both])
+    sender = new_sender("traces")
+    sender.send(BODY)
+    sender.close()
+    stranger.close()
+
+    assert stranger.status.is_refused
+    assert "certificate" in stranger.status.reason.lower()
+    assert (sender.status.is_refused, sender.status.reason) == (False, "")
+    assert [span.name for span in receiver.spans] == ["sent"]
+
+
+def test_bytes_arrive_encrypted_over_grpc_from_who_shows_a_certificate(monkeypatch, certificate):
+    grpc = pytest.importorskip("grpc")
+    pair = certificate[1].read_bytes(), certificate[0].read_bytes()
+    credentials = grpc.ssl_server_credentials([pair], pair[1], require_client_auth=True)
+    name_files(monkeypatch, *certificate)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    with GrpcReceiver(credentials=credentials) as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        sender = new_sender("traces")
+        sender.send(BODY)
+        sender.close()
+
+    assert (sender.status.is_refused, sender.status.reason) == (False, "")
+    assert [span.name for span in receiver.spans] == ["sent"]
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Register the provider of credentials of that name."""
+
+    def register(name, value):
+        monkeypatch.setattr(sys.modules[__name__], "theirs", value, raising=False)
+        entry = importlib.metadata.EntryPoint(name, f"{__name__}:theirs", "opentelemetry_otlp_credential_provider")
+        real = importlib.metadata.entry_points
+        entries = importlib.metadata.EntryPoints([entry])
+        monkeypatch.setattr(
+            "otelflow._core.process.entry_points.entry_points",
+            lambda group: entries if group == entry.group else real(group=group),
+        )
+
+    return register
+
+
+def test_a_session_of_the_user_s_sends_with_credentials_of_the_user_s(receiver, monkeypatch, registered):
+    import requests
+
+    class Signed(requests.Session):
+        def send(self, request, **keywords):
+            request.headers["X-Signature"] = "theirs"
+            return super().send(request, **keywords)
+
+    registered("signed", Signed)
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "signed")
+    sender = new_sender("traces")
+    sender.send(BODY)
+    sender.close()
+
+    assert [request.headers["X-Signature"] for request in receiver.requests] == ["theirs"]
+
+
+def test_a_channel_has_the_credentials_of_the_user_s_but_not_where_nothing_is_encrypted(
+    monkeypatch, registered, certificate
+):
+    grpc = pytest.importorskip("grpc")
+    pair = certificate[1].read_bytes(), certificate[0].read_bytes()
+    asked = []
+
+    def theirs():
+        asked.append(1)
+        return grpc.ssl_channel_credentials(pair[1])
+
+    registered("theirs", theirs)
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_GRPC_CREDENTIAL_PROVIDER", "theirs")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    counts = []
+    for credentials in (grpc.ssl_server_credentials([pair]), None):
+        with GrpcReceiver(credentials=credentials) as receiver:
+            monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+            sender = new_sender("traces")
+            sender.send(BODY)
+            sender.close()
+        assert [span.name for span in receiver.spans] == ["sent"]
+        counts.append(len(asked))
+
+    assert counts == [1, 1]
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_a_sender_that_is_closed_holds_no_connection_and_sends_again(receiver, grpc_receiver, monkeypatch, protocol):
+    endpoint = grpc_receiver if protocol == "grpc" else receiver
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+    sender = new_sender("traces")
+    for _ in range(2):
+        sender.send(BODY)
+        sender.close()
+        sender.close()
+
+    assert [span.name for span in endpoint.spans] == ["sent"] * 2
+    assert sender.retry_after == 0
+
+
+def test_what_an_endpoint_has_not_answered_yet_is_no_silence():
+    assert not ExportStatus("http://127.0.0.1:4318").is_silent
+
+
+def test_an_endpoint_that_refused_one_request_and_is_gone_takes_no_others(monkeypatch):
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        receiver.status = 400
+        sender = new_sender("traces")
+        sender.send(BODY)
+        takes_others = [sender.status.may_take_others]
+        sender.close()
+    sender.send(BODY)
+    takes_others.append(sender.status.may_take_others)
+
+    assert takes_others == [True, False]

@@ -258,3 +258,22 @@ def test_so_many_pieces_wait_and_no_more():
 
     assert is_full == [False] * 64
     assert aside.is_full
+
+
+def test_what_somebody_has_set_aside_is_sent_by_who_comes_once_and_finds_nothing_else(receiver, folder, clock):
+    write(folder, NAMES)
+    taken = refusing(receiver, 403, "a39")
+    first = new_shipper(folder)
+    ship_for(first, clock, 3)
+    first.close()
+    left = {*NAMES} - {*taken}
+    taken_later = refusing(receiver, 403)
+
+    once = new_shipper(folder, is_for_all=True)
+    while once.ship().is_more:
+        pass
+
+    assert "a39" in left
+    assert {*taken_later} == left
+    assert once.failure == ""
+    assert list(folder.glob("*.otlp")) == []

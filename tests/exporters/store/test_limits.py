@@ -90,6 +90,29 @@ def test_a_directory_that_cannot_be_a_path_is_refused():
         store_directory("a\0b")
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("of", "off"), ("OFFF", "off"), ("onn", "on"), ("flase", "false"), ("yess", "yes"), ("Non", "none")],
+)
+def test_a_word_that_is_nearly_yes_or_no_is_no_folder_unless_there_is_one(monkeypatch, tmp_path, name, word):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OTELFLOW_STORE", name)
+
+    with pytest.raises(ConfigurationError, match=f"OTELFLOW_STORE='{name}': is '{word}' meant\\? .* write './{name}'"):
+        store_directory()
+
+    assert store_directory(f"./{name}") == tmp_path / name
+    (tmp_path / name).mkdir()
+    assert store_directory() == tmp_path / name
+
+
+@pytest.mark.parametrize("name", ["store", "traces", "tree", "office", "notes", "f", "of.d", "x/of"])
+def test_other_words_are_folders(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+
+    assert store_directory(name) == tmp_path / name
+
+
 def test_the_largest_limits_and_the_smallest_are_taken(monkeypatch):
     monkeypatch.setenv("OTELFLOW_STORE_MAX_BYTES", "1")
     monkeypatch.setenv("OTELFLOW_STORE_MAX_AGE_DAYS", "36500")

@@ -89,6 +89,29 @@ def test_the_result_is_what_the_root_says_or_else_follows_from_its_status(root, 
     assert summary.result == result
 
 
+def test_a_map_and_an_attempt_are_no_runs_that_failed():
+    def of(stored, **attributes):
+        for key, value in attributes.items():
+            stored.attributes.add(key=getattr(semconv, key)).value.string_value = value
+        return stored
+
+    (summary,) = summaries_of(
+        record(
+            of(span("flow root", 1, 9, result=semconv.SUCCESS), FLOW_NAME="root"),
+            of(span("attempt root", 1, 2, parent=b"r" * 8, error=True, result=semconv.FAILURE), FLOW_NAME="root"),
+            of(span("map fetch", 3, 8, parent=b"r" * 8, error=True, result=semconv.FAILURE), FLOW_NAME="root"),
+            of(
+                span("task fetch", 3, 8, parent=b"m" * 8, error=True, result=semconv.FAILURE),
+                FLOW_NAME="root",
+                TASK_NAME="fetch",
+            ),
+            span("attempt of another program", 3, 8, parent=b"m" * 8, error=True),
+        )
+    )
+
+    assert (summary.span_count, summary.failed_count, summary.failed_flows) == (5, 2, 0)
+
+
 def test_a_clock_that_was_set_back_makes_no_negative_duration():
     (summary,) = summaries_of(record(span("flow root", 5_000_000_000, 3_000_000_000)))
 

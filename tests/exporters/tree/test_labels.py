@@ -29,8 +29,8 @@ def test_the_name_of_a_task_is_not_said_twice_when_the_name_of_its_run_begins_wi
 @pytest.mark.parametrize(
     ("attributes", "text"),
     [
-        ({semconv.ATTEMPT_NUMBER: 1, semconv.ATTEMPT_DELAY: 0.0}, "task fetch 1"),
-        ({semconv.ATTEMPT_NUMBER: 2, semconv.ATTEMPT_DELAY: 1.5}, "task fetch 2 after 1.5 s"),
+        ({semconv.ATTEMPT_NUMBER: 1, semconv.ATTEMPT_DELAY: 0.0}, "task fetch #1"),
+        ({semconv.ATTEMPT_NUMBER: 2, semconv.ATTEMPT_DELAY: 1.5}, "task fetch #2 after 1.5 s"),
         ({semconv.ATTEMPT_NUMBER: "2", semconv.ATTEMPT_DELAY: "soon"}, "task fetch"),
         ({semconv.RUN_ATTEMPTS: 1}, "task fetch"),
         ({semconv.RUN_ATTEMPTS: 3, semconv.RUN_RETRY_DELAY: 90.0}, "task fetch 3 attempts, waited 1 m 30 s"),

@@ -1,6 +1,12 @@
 """The alerts for every flow, played over days by the real promtool."""
 
+import re
+
 import pytest
+
+from otelflow import Objective
+from otelflow._core.flows.declared import Declared
+from otelflow.generate._rules import Program, all_flows
 
 
 @pytest.mark.stack
@@ -25,3 +31,12 @@ def test_runs_that_are_many_every_day_at_this_hour_do_not_pile_up(days):
     done = days("FlowRunsPilingUp", series, {"36h": ("attacked",)})
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("every", "pieces"), [("1d", ["2d"]), ("1d 1h", ["2d", "50h"]), ("30d", ["2d", "60d"])])
+def test_a_failure_is_remembered_for_two_runs_and_for_two_days_at_least(every, pieces):
+    flow = Declared("bills", "shop", objective=Objective(every=every))
+
+    alert = next(all_flows.alerts(Program((flow,), "http://jaeger")))
+
+    assert {*re.findall(r"last_failure:max(?:\{[^}]*\})?\[(\w+)\]", alert.expr)} == {*pieces}

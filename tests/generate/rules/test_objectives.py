@@ -66,3 +66,16 @@ def test_runs_that_are_too_slow_are_counted_by_the_bucket_that_ends_where_they_m
 
     pattern = re.search(r'le=~"([^"]*)"', rule["expr"])[1].replace("\\\\", "\\")
     assert re.fullmatch(pattern, bound)
+
+
+@pytest.mark.parametrize(
+    ("every", "lookback", "lasts"),
+    [("1m", "10m", "1m"), ("5m", "10m", "1m"), ("1h", "2h", "6m"), ("30d", "60d", "1h")],
+)
+def test_a_flow_is_late_after_a_tenth_of_what_it_promises_a_minute_at_least_and_an_hour_at_most(every, lookback, lasts):
+    flow = Declared("orders", "shop", objective=Objective(every=every))
+
+    (alert,) = [each for each in objectives.alerts(Program((flow,), "http://jaeger")) if each.name == "FlowOverdue"]
+
+    assert re.search(r"\[(\w+)\]", alert.expr)[1] == lookback
+    assert alert.lasts == lasts

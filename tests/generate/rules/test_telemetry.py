@@ -1,6 +1,7 @@
 """The alerts about telemetry itself speak of what is ours: Prometheus may ask everybody's programs."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -87,7 +88,10 @@ def test_every_metric_of_a_collector_is_asked_of_those_that_are_named():
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("pipeline", [(), ("gate.way",), ('a "job" | of \\ mine', "jaeger")])
+@pytest.mark.parametrize(
+    "pipeline",
+    [(), ("gate.way",), ('a "job" | of \\ mine', "jaeger"), ("shop", "others"), ("others", "x", "others")],
+)
 def test_alerts_on_a_pipeline_of_other_names_or_on_none_pass_their_unit_tests(promtool, tmp_path, pipeline):
     rules = rules_of(generate_alerts(pipeline=pipeline))
     tests = yaml.safe_load(generate_promtool_tests(pipeline=pipeline, rules="one.rules.yml"))
@@ -113,3 +117,11 @@ def test_what_names_no_job_is_one_error(make, pipeline):
 def test_the_pipeline_of_deploy_is_the_one_that_is_meant_without_a_word():
     assert generate_alerts() == generate_alerts(pipeline=PIPELINE)
     assert PIPELINE[0] == "collector"
+
+
+def test_each_scenario_plays_series_of_which_the_alert_may_speak():
+    tests = yaml.safe_load(generate_promtool_tests())["tests"]
+    series = [item["series"] for test in tests for item in test["input_series"]]
+
+    assert series
+    assert [text for text in series if not re.fullmatch(r"[a-z_]+\{job=\".*\"\}", text)] == []

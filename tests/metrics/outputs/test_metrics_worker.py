@@ -123,3 +123,67 @@ def test_it_is_asked_to_deliver_soon_only_if_there_is_anything_new(receiver):
         worker.close()
 
     assert asked == [False, True, True, True]
+
+
+def test_it_delivers_when_it_starts_and_not_again_when_it_has_started(worker, receiver):
+    worker.start()
+    first = receiver.arrived.wait(10)
+    worker.flush(10)
+    before = len(receiver.deadlines)
+    worker.start()
+    worker.close()
+
+    assert first
+    assert len(receiver.deadlines) == before
+
+
+def test_who_has_nothing_to_say_says_nothing_at_the_end(receiver):
+    worker = MetricsWorker(receiver.deliver, "for the test", count=lambda: receiver.count)
+
+    assert worker.close()
+    assert (receiver.deadlines, account(worker)) == ([], (0, 0, {}))
+
+
+def test_a_delivery_that_the_end_does_not_wait_for_is_lost_once_however_it_comes_out(receiver, caplog, monkeypatch):
+    monkeypatch.setattr("otelflow._core.process.worker._JOIN_SECONDS", 0.0)
+    is_over = threading.Event()
+
+    def deliver(deadline):
+        receiver.deliver(deadline)
+        is_over.wait(10)
+
+    worker = MetricsWorker(deliver, "for the test", count=lambda: receiver.count)
+    worker.shutdown_timeout = 0.01
+    worker.start()
+    receiver.arrived.wait(10)
+    is_in_time = worker.close()
+    at_the_end = account(worker)
+    is_over.set()
+    worker.thread.join(10)
+
+    assert not is_in_time
+    assert at_the_end == account(worker) == (1, 0, {"export_failed": 1})
+    assert caplog.messages == ["Metrics for the test had no time left to arrive; the flow goes on"]
+
+
+def test_a_delivery_that_had_not_even_begun_when_time_was_up_is_lost_once(receiver, monkeypatch):
+    monkeypatch.setattr("otelflow._core.process.worker._JOIN_SECONDS", 0.0)
+    is_asked, is_over = threading.Event(), threading.Event()
+
+    def count():
+        if threading.current_thread().name == "otelflow-worker":
+            is_asked.set()
+            is_over.wait(10)
+        return 0
+
+    worker = MetricsWorker(receiver.deliver, "for the test", count=count)
+    worker.shutdown_timeout = 0.01
+    worker.start()
+    is_asked.wait(10)
+    is_in_time = worker.close()
+    lost = account(worker)
+    worker.is_discarding = True
+    is_over.set()
+    worker.thread.join(10)
+
+    assert (is_in_time, lost, receiver.deadlines) == (False, (1, 0, {"export_failed": 1}), [])

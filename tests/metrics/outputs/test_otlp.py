@@ -377,6 +377,91 @@ def test_an_output_that_ends_leaves_nothing_in_a_spool_in_memory(receiver, monke
     assert (ending.account.waiting, ending.account.dropped) == (0, {"after_shutdown": 1})
 
 
+@pytest.fixture
+def waiting(receiver, monkeypatch, tmp_path):
+    """Make an output whose numbers wait in a spool."""
+    outputs = []
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+
+    def waiting(**chosen):
+        settings.configure(**{"spool": "on", "spool_dir": str(tmp_path / "spool"), **chosen})
+        outputs.append(otlp.OtlpOutput(Aggregator(), Resource({})))
+        return outputs[-1]
+
+    yield waiting
+    for output in outputs:
+        output.close(deliver=False)
+
+
+def test_a_flush_waits_until_what_lies_in_the_spool_has_arrived(waiting, receiver, tmp_path):
+    output = waiting()
+    has_arrived = output.flush(20)
+
+    assert has_arrived is True
+    assert [request.path for request in receiver.requests] == ["/v1/metrics"]
+    assert (output.account.total, output.account.delivered) == (1, 1)
+    assert (tmp_path / "spool" / "metrics").is_dir()
+
+
+def test_a_flush_says_that_what_lies_in_the_spool_has_not_arrived(waiting, receiver):
+    receiver.status = 503
+    output = waiting()
+    has_arrived = output.flush(0.5)
+
+    assert has_arrived is False
+    assert (output.account.delivered, output.account.waiting) == (0, 1)
+
+
+def test_a_flush_has_the_time_that_it_was_given_and_no_more(waiting, monkeypatch):
+    output, seconds = waiting(), []
+    times = iter([100.0, 103.0])
+    monkeypatch.setattr(otlp, "clock", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(otlp.WorkerOutput, "flush", lambda *_: True)
+    monkeypatch.setattr(output._spool, "force_flush", lambda millis: seconds.append(millis) or True)
+
+    assert output.flush(5) is True
+    assert seconds == [2_000]
+
+
+def test_a_flush_without_a_spool_says_whether_the_numbers_arrived(output):
+    exporters = [Exporter(), Exporter(MetricExportResult.FAILURE)]
+
+    assert [output(exporter).flush(20) for exporter in exporters] == [True, False]
+
+
+def test_what_is_delivered_is_sent_soon_without_a_flush(waiting, receiver):
+    waiting().deliver(soon())
+
+    wait_for(lambda: receiver.requests)
+
+
+def test_the_end_of_the_process_delivers_once_and_not_twice(waiting, receiver, monkeypatch):
+    output = waiting()
+    monkeypatch.setattr(otlp.shutdown, "is_ending", lambda: True)
+    output.deliver(soon())
+    before = output.account.total
+    output.close()
+
+    assert (before, output.account.total) == (0, 1)
+
+
+def test_without_a_home_the_numbers_wait_in_memory(waiting, receiver, monkeypatch):
+    def homeless(*_):
+        raise ConfigurationError("there is no home")
+
+    monkeypatch.setattr(otlp, "spool_directory", homeless)
+
+    assert waiting().flush(20)
+    assert [request.path for request in receiver.requests] == ["/v1/metrics"]
+
+
+@pytest.mark.parametrize(("spool", "words"), [("off", "over Exporter"), ("on", "in a spool")])
+def test_a_warning_says_by_which_way_the_numbers_do_not_arrive(waiting, output, spool, words):
+    made = output(Exporter()) if spool == "off" else waiting()
+
+    assert made.worker._target.endswith(words)
+
+
 def test_an_output_that_has_ended_connects_again_for_what_comes_later(output):
     exporters = [Exporter(), Exporter()]
     delivering = output(*exporters)

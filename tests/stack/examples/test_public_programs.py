@@ -1,10 +1,13 @@
 """Public programs that nobody here has written: a file alone names their functions, and their own tests pass as before.
 
-These ship their tests: the web pages of a process supervisor, a command-line tool, and a queue with its workers.
+These ship their tests: a web application (Isso, which keeps the comments of web sites), the web pages of a process
+supervisor, a command-line tool, and a queue with its workers.
 """
 
+import importlib.util
 import re
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -26,6 +29,11 @@ PROGRAMS = {
         ("supervisor.tests.test_web", "supervisor.tests.test_http", "supervisor.tests.test_xmlrpc"),
         {"flow continue_request", "task render", "task make_callback"},
     ),
+    "isso": Program(
+        'flows = ["isso.views.comments:API.*"]\ntasks = ["isso.db.*:*.*"]\n',
+        ("tests",),  # a folder, and no package
+        {"flow new", "flow fetch", "flow edit", "flow like", "task add", "task get", "task vote"},
+    ),
     "pyflakes": Program(
         'flows = ["pyflakes.api:check*"]\n'
         'tasks = ["pyflakes.checker:Checker.__init__", "pyflakes.api:iterSourceCode"]\n',
@@ -40,6 +48,11 @@ PROGRAMS = {
 }
 
 
+def _places(name, tests):
+    folder = Path(importlib.util.find_spec(name).origin).parent
+    return [str(folder / test) if (folder / test).is_dir() else test for test in tests]
+
+
 def counts(done):
     """How many tests passed, failed, were skipped."""
     return sorted(re.findall(r"(\d+) (passed|failed|skipped|errors?|xfailed)", done.stdout.splitlines()[-1]))
@@ -50,7 +63,7 @@ def test_the_tests_of_a_public_program_pass_as_before_and_its_traces_are_whole(n
     installed(name, "wrapt")
     program = PROGRAMS[name]
     (tmp_path / "otelflow.toml").write_text(program.file)
-    suite = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "--pyargs", *program.tests)
+    suite = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "--pyargs", *_places(name, program.tests))
     command = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", sys.executable, *suite)
 
     bare = run_python(*suite, cwd=tmp_path)

@@ -1,0 +1,172 @@
+"""What only the import of a module can tell of a pattern is one sentence, and the exit code 2, or a single warning."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.instrumented import otelflow, traces
+from support.programs import run, run_python
+
+ODD = """
+import wrapt
+
+class Rate:
+    def __call__(self, amount):
+        return amount
+
+rate = Rate()
+
+def work():
+    return rate(1)
+"""
+
+
+@pytest.fixture
+def odd(program):
+    """The program of the shop, which imports a module in which a name is no function, as only its import can tell."""
+    (program / "shop" / "odd.py").write_text(ODD)
+    with (program / "main.py").open("a") as file:
+        file.write("\n")
+    (program / "main.py").write_text("import shop.odd\nprint(shop.odd.work())\n")
+    (program / "otelflow.toml").write_text('flows = ["shop.odd:work", "shop.odd:rate"]\n')
+    return program
+
+
+SENTENCE = "otelflow.toml: shop.odd:rate: it is no function but Rate: name a function or method"
+
+
+def test_a_program_that_imports_it_ends_with_one_sentence(odd):
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("otelflow: ")
+    assert done.stderr.endswith(f"{SENTENCE} (strict = false starts without)\n")
+
+
+def test_a_program_that_survives_it_goes_on_and_its_other_errors_are_told_as_ever(odd):
+    (odd / "main.py").write_text("try:\n    import shop.odd\nexcept Exception:\n    print('none')\n1 / 0\n")
+
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout) == (1, "none\n")
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_a_lenient_program_is_warned_once_its_children_included(odd):
+    (odd / "main.py").write_text(
+        "import subprocess, sys\nimport shop.odd\nprint(shop.odd.work(), flush=True)\n"
+        "if sys.argv[1:]:\n    subprocess.run([sys.executable, 'main.py'], check=True)\n"
+    )
+    patterns = '"shop.odd:work", "shop.odd:rate", "shop.odd:wrk"'
+    (odd / "otelflow.toml").write_text(f"strict = false\nflows = [{patterns}]\n")
+
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py", "more")
+
+    assert (done.returncode, done.stdout) == (0, "1\n1\n")
+    first, second = done.stderr.splitlines()
+    assert first.endswith("shop.odd:wrk: no function of shop.odd is called 'wrk'; did you mean 'work'?")
+    assert second.endswith(SENTENCE)
+    assert traces(odd) == ["success 1 0 flow work"] * 2
+
+
+@pytest.mark.parametrize("command", ["run", "opentelemetry-instrument"])
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"OTELFLOW_METRICS": "pul"}, "OTELFLOW_METRICS=pul is no output for metrics; did you mean 'pull'?"),
+        ({"OTELFLOW_METRICS": "multiprocess"}, "OTELFLOW_METRICS=multiprocess needs PROMETHEUS_MULTIPROC_DIR"),
+        ({"OTELFLOW_METRICS": "textfile:/nowhere/x"}, "OTELFLOW_METRICS=textfile:/nowhere/x names no file"),
+        ({"OTELFLOW_VALUE_LIMIT": "x"}, "OTELFLOW_VALUE_LIMIT: value_limit must be a whole number, not 'x'"),
+    ],
+)
+def test_a_setting_that_the_first_flow_would_stumble_over_ends_the_program_before_it_starts(
+    program, command, variables, sentence
+):
+    if command == "run":
+        arguments = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+        done = otelflow(program, *arguments, **variables)
+    else:
+        done = _by_opentelemetry(program, **variables)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"otelflow: {sentence}")
+
+
+def _by_opentelemetry(folder, **variables):
+    return run(
+        Path(sys.executable).with_name("opentelemetry-instrument"),
+        sys.executable,
+        "main.py",
+        cwd=folder,
+        OTEL_TRACES_EXPORTER="none",
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_LOGS_EXPORTER="none",
+        **{"OTELFLOW_INSTRUMENT": folder / "otelflow.toml"} | variables,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_TRACES_EXPORTER", "foo"),
+        ("OTEL_TRACES_SAMPLER", "foo"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "foo"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "-1"),
+    ],
+)
+def test_a_variable_of_opentelemetry_does_so_too(program, name, value):
+    arguments = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    done = otelflow(program, *arguments, **{name: value})
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"otelflow: {name}")
+
+
+@pytest.mark.parametrize("command", ["run", "opentelemetry-instrument"])
+def test_a_lenient_file_starts_with_such_a_setting_and_one_warning(program, command):
+    with (program / "otelflow.toml").open("a") as file:
+        file.write("strict = false\n")
+    arguments = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+    variables = {"OTELFLOW_METRICS": "pul"}
+
+    done = otelflow(program, *arguments, **variables) if command == "run" else _by_opentelemetry(program, **variables)
+
+    assert (done.returncode, done.stdout) == (3, "bill 6\n")
+    assert done.stderr == "OTELFLOW_METRICS=pul is no output for metrics; did you mean 'pull'?\n"
+
+
+def test_a_pattern_that_means_nothing_ends_what_opentelemetry_instrument_starts(program):
+    (program / "otelflow.toml").write_text('flows = ["shop.jobs:wekly"]\n')
+
+    done = _by_opentelemetry(program)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "shop.jobs:wekly: no function of shop.jobs is called 'wekly'; did you mean 'weekly'?" in done.stderr
+
+
+def test_without_a_file_a_wrong_setting_is_one_warning_and_the_program_starts(program):
+    done = _by_opentelemetry(program, OTELFLOW_INSTRUMENT="", OTELFLOW_METRICS="pul")
+
+    assert (done.returncode, done.stdout) == (3, "bill 6\n")
+    assert done.stderr == "OTELFLOW_METRICS=pul is no output for metrics; did you mean 'pull'?\n"
+
+
+def test_an_unknown_variable_is_told_once(program):
+    arguments = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    done = otelflow(program, *arguments, OTELFLOW_XX="1")
+
+    assert (done.returncode, done.stderr) == (3, "OTELFLOW_XX is not a variable of otelflow (ignored)\n")
+
+
+def test_a_command_that_is_left_out_is_said(program):
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--")
+    usual = run_python("-m", "otelflow", "run", cwd=program)
+
+    assert done.returncode == usual.returncode == 2
+    assert done.stderr == (
+        "otelflow: There is no command: write it after --, such as --instrument otelflow.toml -- python main.py\n"
+    )
+    assert "Missing argument 'TARGET'" in usual.stderr
