@@ -71,10 +71,17 @@ class _OneLine(logging.Handler):
 
 
 class _WithoutValues(logging.Handler):
-    """Says what OpenTelemetry finds wrong with the variable of the headers, without the headers, which are secrets."""
+    """Says what OpenTelemetry finds wrong with the variable of headers, once, without these secrets."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(str(record.msg).replace("%s", "(hidden)"))
+        text = str(record.msg).replace("%s", "(hidden)")
+        if text not in self._said:  # each of our parts reads the variable for itself
+            self._said.add(text)
+            say(text)
 
 
 def show_warnings(*, with_tracebacks: bool) -> None:

@@ -1,22 +1,31 @@
 """Look at everything between a flow and its dashboards, and say what to do about what is not right."""
 
+import errno
 import os
+import socket
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from opentelemetry import trace
-from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED, OTEL_TRACES_SAMPLER
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.re import parse_env_headers
 
 import otelflow
-from otelflow import semconv, settings
+from otelflow import metrics, semconv, settings
 from otelflow._cli._http import Answer, Certificates, Unreachable, get, post
 from otelflow._core.process import clock
+from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError, StoreUnreadable
+from otelflow.metrics._outputs import parse
+from otelflow.metrics._outputs.pull import Pull
+from otelflow.metrics._outputs.push import Push
+from otelflow.metrics._outputs.textfile import Textfile
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
 from otelflow_exporters._otlp.sender import new_sender
-from otelflow_exporters._spool.destination import destination_of, spool_directory
+from otelflow_exporters._spool.destination import NAME, destination_of, spool_directory
 from otelflow_exporters._spool.stranded import stranded_beside
 from otelflow_exporters._spool.waiting import Waiting, waiting_in
 from otelflow_exporters._store.limits import absolute, store_directory
@@ -32,6 +41,32 @@ _SERVICE: Final = "otelflow-doctor"
 _DELIVERY: Final = "a trace on its way"
 _HEADERS: Final = "look at OTEL_EXPORTER_OTLP_HEADERS"
 _PIPE: Final = "start the stack: docker compose -f deploy/compose.yaml up -d"
+_HTTP: Final = "is this an OTLP/HTTP endpoint (port 4318)?"
+_NO_ANSWER: Final = f"{_HTTP} over gRPC (port 4317): OTEL_EXPORTER_OTLP_PROTOCOL=grpc"
+# What stands in the error of an endpoint that does not answer, in small letters, and the cure for the variable {name}
+_CURES: Final = (
+    ("refused", _PIPE),
+    ("a header has a character", _HEADERS),
+    ("begins with http", "write http:// or https:// before the host in {name}"),
+    ("certificate_verify_failed", "is OTEL_EXPORTER_OTLP_CERTIFICATE the file of those that vouch for this server?"),
+    ("wrong version number", "nothing there speaks TLS: write http:// in {name}"),
+    (
+        "handshake failed",
+        "if nothing there speaks TLS, write http:// in {name}; else look at OTEL_EXPORTER_OTLP_CERTIFICATE",
+    ),
+    (
+        "parsing http/2",
+        "is this an OTLP/gRPC endpoint (port 4317)? over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+    ),
+    *(
+        (words, "is the host in {name} spelt right?")
+        for words in ("name or service", "name resolution", "lookup", "nodename", "getaddrinfo")
+    ),
+    *(
+        (words, "is the address in {name} right, and can this machine reach it?")
+        for words in ("timed out", "deadline", "unreachable", "no route")
+    ),
+)
 _LOSSES: Final = (
     ("spans lost by programs", f"sum({semconv.TELEMETRY_DROPPED})"),
     ("listeners that raised", f"sum({semconv.LISTENER_ERRORS})"),
@@ -76,6 +111,9 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
                 yield _examine_delivery(telemetry, addresses.jaeger)
             else:
                 yield Finding("absent", _DELIVERY, "not looked for: nothing is sent from here")
+        elif endpoint.state == "ok":
+            yield Finding("absent", _DELIVERY, "not looked for: no Jaeger answers")
+        yield from _examine_output()
         prometheus = yield from _server("prometheus", addresses.prometheus, "/api/v1/targets", addresses)
         if prometheus is not None:
             yield _examine_clock("Prometheus' clock", prometheus)
@@ -98,7 +136,7 @@ def _examine_store() -> Finding:
     except ConfigurationError as error:  # there is no home, and no folder was named
         return Finding("absent", "local store", str(error))
     except OSError as error:
-        return Finding("wrong", "local store", str(error), cure)
+        return Finding("wrong", "local store", f"{directory} cannot be made or read: {error.strerror or error}", cure)
     if os.access(directory, os.W_OK):
         return Finding("ok", "local store", str(directory))
     return Finding("wrong", "local store", f"{directory} cannot be written", cure)
@@ -118,14 +156,15 @@ def _examine_spool() -> Iterator[Finding]:
         return
     try:
         with open_store(directory, kind="spool") as folder:
+            if senders and folder.file(NAME) is not None:  # to look at another would make it that of this endpoint
+                destination_of("traces", senders[0]).check(folder)
             waiting = waiting_in(folder)
     except FileNotFoundError:
         waiting = None
     except (StoreUnreadable, OSError) as error:
         yield Finding("wrong", "spool", str(error))
         return
-    parent = next(path for path in (directory, *directory.parents) if path.exists())
-    if not os.access(parent, os.W_OK):
+    if not _can_be_made(directory):
         yield Finding("wrong", "spool", f"{directory} cannot be written", f"set {_SPOOL_DIR} to another folder")
     elif not senders:
         observation = f"{directory} is not used: nothing is sent from here"
@@ -140,6 +179,17 @@ def _examine_spool() -> Iterator[Finding]:
             observation = f"{path} is for the same endpoint; nobody is sending"
             cure = f"if the key has changed, 'otelflow ship {path} --once' sends it with the one that is set"
             yield Finding("absent", "waits under another key", observation, cure)
+
+
+def _can_be_made(path: Path) -> bool:
+    """Tell whether *path* can be written, or made: by making something beside it, since root may do all, and cannot."""
+    parent = next(folder for folder in (path, *path.parents) if folder.exists())
+    try:
+        if parent != path:  # in a spool nothing of others may lie, not even for a moment
+            tempfile.TemporaryDirectory(dir=parent, prefix=".otelflow-").cleanup()
+    except OSError:
+        return False
+    return os.access(parent, os.W_OK)
 
 
 def _examine_waiting(directory: Path, waiting: Waiting | None) -> Iterator[Finding]:
@@ -174,7 +224,7 @@ def _examine_endpoint() -> Finding:
         # Without a variable, OTEL_TRACES_EXPORTER alone has asked for it.
         endpoint, _ = otlp_settings("traces", "otlp_proto_grpc" if is_over_grpc else "otlp_proto_http")
         if is_over_grpc:
-            return _examine_grpc(subject, endpoint, senders[0])
+            return _examine_grpc(subject, endpoint, senders[0], name)
         url = endpoint if "TRACES" in name else f"{endpoint.rstrip('/')}/v1/traces"
         headers = parse_env_headers(variable("traces", "HEADERS")[1], liberal=True)
         files = [variable("traces", file)[1] for file in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
@@ -183,11 +233,12 @@ def _examine_endpoint() -> Finding:
     except ConfigurationError as error:
         return Finding("wrong", subject, str(error))
     except Unreachable as error:
-        return Finding("wrong", subject, str(error), _PIPE)
+        return Finding("wrong", subject, str(error), _cure_of(str(error), name, _NO_ANSWER))
     if 200 <= answer.status < 300 and not answer.is_web_page:
         return Finding("ok", subject, f"{endpoint} accepts traces")
     page = " with a web page" if answer.is_web_page else ""
-    cure = "is this an OTLP/HTTP endpoint (port 4318)?"
+    is_twice = url != endpoint and endpoint.rstrip("/").endswith("/v1/traces")
+    cure = f"leave /v1/traces out of {name}: exporters put it there themselves" if is_twice else _HTTP
     if answer.status in (401, 403):
         cure = _HEADERS
     elif answer.location:
@@ -195,7 +246,13 @@ def _examine_endpoint() -> Finding:
     return Finding("wrong", subject, f"{url} answered {answer.status}{page} to an empty export{answer.redirect}", cure)
 
 
-def _examine_grpc(subject: str, endpoint: str, exporter: str) -> Finding:
+def _cure_of(reason: str, name: str, other: str) -> str:
+    """Return what to do about *reason*, for which the endpoint in the variable *name* does not answer, or *other*."""
+    cure = next((cure for words, cure in _CURES if words in reason.lower()), other)
+    return cure.format(name=name or "OTEL_EXPORTER_OTLP_ENDPOINT")
+
+
+def _examine_grpc(subject: str, endpoint: str, exporter: str, name: str) -> Finding:
     """Send an export of nothing over gRPC, whose addresses are more than hosts and ports."""
     sender = new_sender("traces", exporter)
     sender.send(b"")
@@ -203,7 +260,7 @@ def _examine_grpc(subject: str, endpoint: str, exporter: str) -> Finding:
     if not sender.status.is_refused:
         return Finding("ok", subject, f"{endpoint} accepts traces")
     reason = sender.status.reason
-    cure = _PIPE
+    cure = _cure_of(reason, name, _PIPE)
     if reason.startswith(("gRPC UNAUTHENTICATED", "gRPC PERMISSION_DENIED")):
         cure = _HEADERS
     elif reason.startswith(("gRPC UNIMPLEMENTED", "gRPC NOT_FOUND")):
@@ -216,7 +273,10 @@ def _server(name: str, address: str, path: str, addresses: Addresses) -> Generat
         answer = get(address, path)
     except Unreachable as error:
         is_fault = name in addresses.required
-        yield Finding("wrong" if is_fault else "absent", name, str(error), f"{_PIPE}, or give --{name} URL")
+        cure = f"{_PIPE}, or give --{name} URL"
+        if is_fault and "://" not in address:
+            cure = f"give --{name} http://{address}"
+        yield Finding("wrong" if is_fault else "absent", name, str(error), cure)
         return None
     if answer.status != 200 or not isinstance(answer.body, dict):
         observation = f"{address}{path} answered {answer.status}{answer.redirect}"
@@ -241,11 +301,14 @@ def _examine_delivery(telemetry: otelflow.Telemetry, jaeger: str) -> Finding:
 
     @otelflow.flow(flow_name="otelflow doctor")
     def examined() -> str:
-        return f"{trace.get_current_span().get_span_context().trace_id:032x}"
+        context = trace.get_current_span().get_span_context()
+        return f"{context.trace_id:032x}" if context.trace_flags.sampled else ""
 
     trace_id = examined().execute().flow_return_value
-    if not trace_id or set(trace_id) == {"0"}:
-        return Finding("absent", _DELIVERY, "no provider or not sampled, nothing was sent")
+    if not trace_id:
+        sampler = os.environ.get(OTEL_TRACES_SAMPLER, "")
+        cure = f"{OTEL_TRACES_SAMPLER}={sampler} decides which runs are recorded" if sampler else ""
+        return Finding("absent", _DELIVERY, "not looked for: its trace was not sampled, so nothing was sent", cure)
     telemetry.force_flush(5_000)
     began = clock.monotonic()
     while clock.monotonic() < began + _ARRIVAL_SECONDS:
@@ -255,6 +318,41 @@ def _examine_delivery(telemetry: otelflow.Telemetry, jaeger: str) -> Finding:
         clock.sleep(0.3)
     cure = "look at the Collector's log; does its exporter name this Jaeger?"
     return Finding("wrong", _DELIVERY, f"not in Jaeger after {_ARRIVAL_SECONDS:.0f} s", cure)
+
+
+def _examine_output() -> Iterator[Finding]:
+    """Tell whether metrics get out as the setting says; nothing while nobody has asked for any."""
+    setting = str(settings.in_force()["metrics"].value or "off")
+    try:
+        metrics.check()
+        choice = parse(setting, Resource.create())
+    except ConfigurationError as error:
+        yield Finding("wrong", "metrics", str(error))
+        return
+    shown = redact_address(setting)
+    try:
+        if isinstance(choice, Push):
+            get(choice.url, "/-/ready")
+        if isinstance(choice, Pull) and choice.port:
+            family = socket.AF_INET6 if ":" in choice.host else socket.AF_INET
+            socket.create_server((choice.host, choice.port), family=family).close()
+    except Unreachable as error:
+        yield Finding("wrong", "metrics", f"{shown}: {error}", "is the Pushgateway running, and its address right?")
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            observation = f"{shown}: that port is taken, by a program that shows its metrics there or by another"
+            cure = "each program needs a port of its own: OTELFLOW_METRICS=pull:HOST:PORT"
+            yield Finding("absent", "metrics", observation, cure)
+        else:
+            yield Finding(
+                "wrong", "metrics", f"{shown}: {error.strerror or error}", "set OTELFLOW_METRICS to another place"
+            )
+    else:
+        if isinstance(choice, Textfile) and not _can_be_made(choice.file().with_suffix(".new")):
+            observation = f"{shown}: the folder of that file cannot be written"
+            yield Finding("wrong", "metrics", observation, "set OTELFLOW_METRICS to another place")
+        elif choice is not None:
+            yield Finding("ok", "metrics", shown)
 
 
 def _examine_metrics(answer: Answer, prometheus: str) -> Iterator[Finding]:

@@ -190,6 +190,79 @@ def test_another_server_at_the_endpoint_of_grpc_is_wrong(otelflow, no_stack):
     assert done.code == 1
 
 
+@pytest.mark.parametrize(
+    ("address", "cure"),
+    [
+        ("http://localhost:{grpc}", "over gRPC (port 4317): OTEL_EXPORTER_OTLP_PROTOCOL=grpc"),
+        ("https://127.0.0.1:{http}", "nothing there speaks TLS: write http:// in OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("http://collector.invalid:4318", "is the host in OTEL_EXPORTER_OTLP_ENDPOINT spelt right?"),
+        ("http://127.0.0.1:{http}/v1/traces", "leave /v1/traces out of OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("http://127.0.0.1:9", "start the stack: docker compose -f deploy/compose.yaml up -d"),
+    ],
+)
+def test_an_endpoint_over_http_that_does_not_take_traces_has_the_cure_that_fits(
+    otelflow, endpoint, grpc_receiver, address, cure
+):
+    endpoint.answer = 404
+    ports = {"http": endpoint.url.rpartition(":")[2], "grpc": grpc_receiver.url.rpartition(":")[2]}
+
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=address.format(**ports), COLUMNS="200")
+
+    assert re.search(rf"WRONG OTLP endpoint\s+.*\n +→ .*{re.escape(cure)}", done.out)
+
+
+@pytest.mark.parametrize(
+    ("address", "cure"),
+    [
+        ("http://127.0.0.1:{http}", "over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+        ("https://127.0.0.1:{grpc}", "if nothing there speaks TLS, write http:// in OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("http://collector.invalid:4317", "is the host in OTEL_EXPORTER_OTLP_ENDPOINT spelt right?"),
+        ("http://127.0.0.1:9", "start the stack: docker compose -f deploy/compose.yaml up -d"),
+    ],
+)
+def test_an_endpoint_over_grpc_that_does_not_take_traces_has_the_cure_that_fits(
+    otelflow, endpoint, grpc_receiver, address, cure
+):
+    ports = {"http": endpoint.url.rpartition(":")[2], "grpc": grpc_receiver.url.rpartition(":")[2]}
+    variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": address.format(**ports)}
+
+    done = otelflow("doctor", **variables, COLUMNS="2000")
+
+    assert re.search(rf"WRONG OTLP endpoint\s+.*\n +→ .*{re.escape(cure)}", done.out)
+
+
+def test_a_trace_that_is_not_sampled_is_not_waited_for(otelflow, endpoint, servers):
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url, "OTEL_TRACES_SAMPLER": "always_off"}
+
+    done = otelflow("doctor", "--jaeger", servers.url, **variables, COLUMNS="200")
+
+    assert re.search(
+        r"- +a trace on its way +not looked for: its trace was not sampled, so nothing was sent\n", done.out
+    )
+    assert "→ OTEL_TRACES_SAMPLER=always_off decides which runs are recorded" in done.out
+    assert done.code == 0
+
+
+def test_a_trace_is_not_looked_for_where_no_jaeger_answers_and_that_is_told(otelflow, endpoint, no_stack):
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint.url, COLUMNS="200")
+
+    assert re.search(r"- +a trace on its way +not looked for: no Jaeger answers\n", done.out)
+
+
+def test_an_address_of_jaeger_without_http_is_told_how_to_be_written(otelflow):
+    done = otelflow("doctor", "--jaeger", "127.0.0.1:16686", COLUMNS="200")
+
+    assert re.search(r"WRONG jaeger .*\n +→ give --jaeger http://127.0.0.1:16686\n", done.out)
+
+
+def test_headers_that_cannot_be_read_are_told_once(otelflow, endpoint, no_stack):
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url, "OTEL_EXPORTER_OTLP_HEADERS": "no header"}
+
+    done = otelflow("doctor", **variables)
+
+    assert done.err.count("Header format invalid") == 1
+
+
 def test_a_redirect_is_reported_and_not_followed(otelflow, endpoint):
     endpoint.answer, endpoint.location = 307, f"http://localhost:{endpoint.server_port}/elsewhere"
 
@@ -353,6 +426,74 @@ def test_a_spool_that_nothing_is_written_to_and_what_is_no_spool_are_told(otelfl
     assert unused.code == 0
     assert re.search(r"WRONG spool\s+The spool \S+ holds files of others", wrong.out)
     assert wrong.code == 1
+
+
+def test_a_spool_that_was_made_for_another_endpoint_is_wrong_and_stays_as_it_is(otelflow, endpoint, no_stack, tmp_path):
+    spool = tmp_path / "spool"
+    otelflow(
+        "run",
+        "flows.py:ratio",
+        "-p",
+        "a=6",
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
+        OTELFLOW_SPOOL_DIR=str(spool),
+    )
+    before = sorted(spool.iterdir())
+
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint.url, OTELFLOW_SPOOL_DIR=str(spool), COLUMNS="300")
+
+    assert re.search(rf"WRONG spool\s+The spool \S+ was made for http://127.0.0.1:9, not for {endpoint.url}", done.out)
+    assert "otelflow ship" not in done.out
+    assert done.code == 1
+    assert sorted(spool.iterdir()) == before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a folder where root can make nothing")
+def test_a_folder_in_which_nothing_can_be_made_is_wrong_also_for_root(otelflow, endpoint, no_stack):
+    url = endpoint.url
+
+    spool = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=url, OTELFLOW_SPOOL_DIR="/proc/nope", COLUMNS="200")
+    store = otelflow("doctor", OTELFLOW_STORE="/proc/nope", COLUMNS="200")
+    textfile = otelflow("doctor", OTELFLOW_METRICS="textfile:/proc/shop.prom", COLUMNS="200")
+
+    assert re.search(r"WRONG spool +/proc/nope cannot be written\n +→ set OTELFLOW_SPOOL_DIR to another", spool.out)
+    assert re.search(r"WRONG local store +/proc/nope cannot be made or read: ", store.out)
+    assert re.search(
+        r"WRONG metrics +textfile:/proc/shop.prom: the folder of that file cannot be written\n", textfile.out
+    )
+    assert (spool.code, store.code, textfile.code) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("oltp", "OTELFLOW_METRICS=oltp is no output for metrics; did you mean 'otlp'?"),
+        ("push:http://me:secret@127.0.0.1:9", "http://127.0.0.1:9 does not answer: "),
+        ("textfile:/nonexistent/shop.prom", "the folder of that file is not there; create it first"),
+    ],
+)
+def test_metrics_that_would_not_get_out_are_wrong(otelflow, no_stack, setting, words):
+    done = otelflow("doctor", OTELFLOW_METRICS=setting, COLUMNS="200")
+
+    assert re.search(rf"WRONG metrics +.*{re.escape(words)}", done.out)
+    assert "secret" not in done.out + done.err
+    assert done.code == 1
+
+
+def test_metrics_that_get_out_are_told_and_a_port_that_is_taken_too(otelflow, endpoint, no_stack, tmp_path):
+    place = f"127.0.0.1:{endpoint.url.rpartition(':')[2]}"
+
+    done = [
+        otelflow("doctor", OTELFLOW_METRICS=setting, COLUMNS="200")
+        for setting in (f"textfile:{tmp_path / 'shop.prom'}", f"push:{endpoint.url}", f"pull:{place}", "pull:0")
+    ]
+
+    assert [outcome.code for outcome in done] == [0, 0, 0, 0]
+    assert f"ok    metrics             textfile:{tmp_path / 'shop.prom'}\n" in done[0].out
+    assert f"ok    metrics             push:{endpoint.url}\n" in done[1].out
+    assert f"-     metrics             pull:{place}: that port is taken" in done[2].out
+    assert "ok    metrics             pull:0\n" in done[3].out
+    assert list(tmp_path.glob("*.prom*")) == []
 
 
 def test_an_exporter_without_an_endpoint_sends_to_the_usual_one_and_its_absence_is_told_once(otelflow, servers):
