@@ -75,12 +75,12 @@ class _WithoutValues(logging.Handler):
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
-        self._said: set[str] = set()
+        self._texts: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = str(record.msg).replace("%s", "(hidden)")
-        if text not in self._said:  # each of our parts reads the variable for itself
-            self._said.add(text)
+        if text not in self._texts:  # each of our parts reads the variable for itself
+            self._texts.add(text)
             say(text)
 
 

@@ -246,9 +246,9 @@ def _examine_endpoint() -> Finding:
     return Finding("wrong", subject, f"{url} answered {answer.status}{page} to an empty export{answer.redirect}", cure)
 
 
-def _cure_of(reason: str, name: str, other: str) -> str:
-    """Return what to do about *reason*, for which the endpoint in the variable *name* does not answer, or *other*."""
-    cure = next((cure for words, cure in _CURES if words in reason.lower()), other)
+def _cure_of(reason: str, name: str, default: str) -> str:
+    """Return what to do about *reason*, for which the endpoint in the variable *name* does not answer, or *default*."""
+    cure = next((cure for words, cure in _CURES if words in reason.lower()), default)
     return cure.format(name=name or "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -329,7 +329,7 @@ def _examine_output() -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding("wrong", "metrics", str(error))
         return
-    shown = redact_address(setting)
+    place = redact_address(setting)
     try:
         if isinstance(choice, Push):
             get(choice.url, "/-/ready")
@@ -337,22 +337,22 @@ def _examine_output() -> Iterator[Finding]:
             family = socket.AF_INET6 if ":" in choice.host else socket.AF_INET
             socket.create_server((choice.host, choice.port), family=family).close()
     except Unreachable as error:
-        yield Finding("wrong", "metrics", f"{shown}: {error}", "is the Pushgateway running, and its address right?")
+        yield Finding("wrong", "metrics", f"{place}: {error}", "is the Pushgateway running, and its address right?")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            observation = f"{shown}: that port is taken, by a program that shows its metrics there or by another"
+            observation = f"{place}: that port is taken, by a program that shows its metrics there or by another"
             cure = "each program needs a port of its own: OTELFLOW_METRICS=pull:HOST:PORT"
             yield Finding("absent", "metrics", observation, cure)
         else:
             yield Finding(
-                "wrong", "metrics", f"{shown}: {error.strerror or error}", "set OTELFLOW_METRICS to another place"
+                "wrong", "metrics", f"{place}: {error.strerror or error}", "set OTELFLOW_METRICS to another place"
             )
     else:
         if isinstance(choice, Textfile) and not _can_be_made(choice.file().with_suffix(".new")):
-            observation = f"{shown}: the folder of that file cannot be written"
+            observation = f"{place}: the folder of that file cannot be written"
             yield Finding("wrong", "metrics", observation, "set OTELFLOW_METRICS to another place")
         elif choice is not None:
-            yield Finding("ok", "metrics", shown)
+            yield Finding("ok", "metrics", place)
 
 
 def _examine_metrics(answer: Answer, prometheus: str) -> Iterator[Finding]:
