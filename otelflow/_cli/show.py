@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from otelflow_exporters.tree import TreeView, print_trace
 __all__ = ["TreeView"]
 
 LISTED: Final = 20
+_RUN_ID: Final = semconv.FLOW_RUN_ID
 _WIDTHS: Final = {"trace": 32, "name": 16}
 _GAP: Final = 2
 _STYLES: Final = {
@@ -66,7 +68,11 @@ def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool
             continue
         if number:
             sys.stdout.write("\n")
-        notes = [f"incomplete: the process of {one_line(span.name)} is gone" for span in trace.lost]
+        notes = [
+            f"incomplete: the process of {one_line(span.name)} is gone"
+            + (f" (run {one_line(str(span.attributes[_RUN_ID]))})" if _RUN_ID in span.attributes else "")
+            for span in trace.lost
+        ]
         if not any(span.is_local_root for span in trace.spans):
             flows = {span.attributes[semconv.FLOW_NAME] for span in trace.spans if semconv.FLOW_NAME in span.attributes}
             of_flow = f" of flow {flows.pop()}" if len(flows) == 1 else ""
@@ -76,6 +82,11 @@ def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool
         # Without --full something may be folded; where it is, this is the way to it.
         cure = "" if view.full else f"otelflow show {trace.trace_id} --full"
         print_trace(trace.spans, note="; ".join(notes), view=view._replace(cure=cure))
+        for span in trace.spans:
+            is_resumable = span.is_local_root and semconv.FLOW_RUN_ATTEMPT in span.attributes and not span.is_open
+            if is_resumable and span.attributes.get(semconv.RUN_RESULT) != semconv.SUCCESS:
+                run_id = shlex.quote(one_line(str(span.attributes.get(_RUN_ID, ""))))
+                say(f"to go on with {one_line(span.name)}: otelflow resume FILE:FLOW {run_id}")
     sys.stdout.flush()
 
 

@@ -114,3 +114,47 @@ def test_a_run_that_has_failed_says_how_to_go_on_with_it(program):
     assert (failed.code, again.code) == (1, 1)
     assert again.lines[-1] == failed.lines[-1]
     assert "to go on" not in program("run", "shop.py:plain").err
+
+
+IDLE = """
+import os, signal
+import otelflow
+from otelflow import flow
+
+@flow(persist_result=True)
+def idle():
+    if not os.path.exists("mended"):
+        otelflow.configure().force_flush()  # the store notes what is open
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("to the end")
+"""
+
+
+def test_a_run_that_was_killed_before_a_task_had_ended_is_named_by_show(program):
+    (program.folder / "idle.py").write_text(IDLE)
+
+    assert program("run", "idle.py:idle").code == -9
+    shown = program("show")
+    run_id = re.search(r"the process of flow idle is gone \(run (flow_id__\w+)\)", shown.out).group(1)
+    trace_id = re.match(r"trace (\w+)", shown.out).group(1)
+    mistaken = program("resume", "idle.py:idle", trace_id[:8])
+    (program.folder / "mended").touch()
+    done = program("resume", "idle.py:idle", run_id)
+
+    assert f"otelflow: to go on with flow idle: otelflow resume FILE:FLOW {run_id}\n" in shown.err
+    assert f"is it a trace id? 'otelflow show {trace_id[:8]}' names the run" in mistaken.err
+    assert mistaken.code == 2
+    assert done.out == "to the end\n"
+    assert done.code == 0
+    assert "to go on with" not in program("show").err
+
+
+def test_a_run_that_has_failed_is_named_by_show_with_what_goes_on_with_it(program):
+    program("run", "shop.py:failing")
+    program("run", "shop.py:plain")
+
+    assert re.fullmatch(
+        r"otelflow: to go on with flow failing: otelflow resume FILE:FLOW flow_id__\w+\n",
+        program("show", "--failed").err,
+    )
+    assert program("show").err == ""

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import pickle
+import string
 import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -340,9 +341,11 @@ def checkpoint_of(keeping: Keeping, run_id: str, flow: str) -> Checkpoint:
     storage, key = keeping.storage(), key_of(run_id)
     content = storage.read(key)
     if content is None:
+        is_trace = run_id.isalnum() and set(run_id) <= set(string.hexdigits)
+        hint = f"; is it a trace id? 'otelflow show {run_id}' names the run" if is_trace else ""
         raise RunNotResumable(
             f"No run {run_id!r} is kept in {storage!r}: give the otelflow.flow.run.id of one that was begun with "
-            "persist_result=True, and is not older than what is kept there"
+            f"persist_result=True, and is not older than what is kept there{hint}"
         )
     try:
         value = unpacked(content, key, keeping.serializer).value
