@@ -63,6 +63,13 @@ def print_differences(trace_id: str | None, jaeger: str | None, *, wait_seconds:
     except Unreachable as error:
         say(f"trace {stored.trace_id} cannot be compared: {error}; give Jaeger's query address with --jaeger URL")
         return NOT_TOLD
+    if not differences and stored.lost:
+        names = ", ".join(one_line(span.name, _LONGEST_NAME) for span in stored.lost)
+        say(
+            f"trace {stored.trace_id} is incomplete: the process of {names} is gone; what had ended before arrived: "
+            f"{counted(count, 'span')} in {address}/trace/{stored.trace_id}"
+        )
+        return SUCCESS
     if not differences:
         say(f"trace {stored.trace_id} arrived whole: {counted(count, 'span')} in {address}/trace/{stored.trace_id}")
         return SUCCESS

@@ -291,7 +291,10 @@ def forget(
         str | None, typer.Option("--older-than", metavar="AGE", help="Traces that ended longer ago: 12h, 7d, 2w.")
     ] = None,
 ) -> None:
-    """Delete stored traces, the artifacts that only they have, and the values that their runs have kept."""
+    """Delete stored traces, the artifacts that only they have, and the values that their runs have kept.
+
+    What of them waits in a spool is deleted, too, and so never sent.
+    """
     show_warnings(with_tracebacks=False)
     from otelflow._cli import show
 

@@ -16,7 +16,7 @@ from otelflow._cli.show import open_store
 from otelflow._core.process import clock
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
-from otelflow.errors import StoreUnreadable
+from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._spool.destination import destination_of
@@ -92,7 +92,13 @@ def _sent_from(folder: Path, *, is_named: bool) -> int:
 
 
 def _folders(directory: Path | None) -> list[Path]:
-    return spools() if directory is None else [directory.expanduser().absolute()]
+    """Return the spools of this user, or *directory* alone. Raises ConfigurationError if that is not there."""
+    if directory is None:
+        return spools()
+    folder = directory.expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigurationError(f"There is no spool {folder}; without a folder, every spool of this user is looked at")
+    return [folder]
 
 
 def _stored_runs(listed: set[str]) -> list[OpenRun]:

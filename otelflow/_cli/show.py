@@ -185,6 +185,9 @@ def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
     artifact = next((artifacts[key] for artifacts in map(artifacts_of, traces) if key in artifacts), None)
     if artifact is None:
         names = ", ".join(sorted(artifacts_of(trace))) or "none"
+        if others:
+            newest = f"the newest, {trace.trace_id}, has: {names}"
+            raise TraceNotFound(f"None of the newest {len(others) + 1} traces has an artifact {key!r}; {newest}")
         raise TraceNotFound(f"Trace {trace.trace_id} has no artifact {key!r}; it has: {names}")
     data = str(artifact.get(semconv.ARTIFACT_DATA, "")).encode()
     reference = artifact.get(semconv.ARTIFACT_REFERENCE)
@@ -238,8 +241,8 @@ def forget(trace_id: str | None, *, everything: bool, older_than: str | None) ->
         raise missing[0]
     in_words = {
         f"{counted(in_store.traces, 'trace')} with {counted(in_store.spans, 'span')}": bool(stored),
-        f"{counted(in_spools.spans, 'span')} that waited to be sent": in_spools.traces > 0,
-        f"{counted(log_records, 'log record')} that waited to be sent": log_records > 0,
+        f"{counted(in_spools.spans, 'span')} of a spool, sent or not": in_spools.traces > 0,
+        f"{counted(log_records, 'log record')} of a spool, sent or not": log_records > 0,
         f"{counted(values, 'value')} that tasks and flows had kept": values > 0,
     }
     sys.stdout.write("".join(f"Forgot {words}.\n" for words, is_said in in_words.items() if is_said))

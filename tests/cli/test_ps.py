@@ -220,3 +220,13 @@ def test_a_folder_that_is_no_spool_is_named(tmp_path):
 
     assert done.returncode == 2
     assert "holds files of others" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["ps", "recover"])
+def test_a_folder_that_is_not_there_is_named(tmp_path, command):
+    done = run_python("-m", "otelflow", command, tmp_path / "none")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"otelflow: There is no spool {tmp_path / 'none'}; without a folder, every spool of this user is looked at\n"
+    )

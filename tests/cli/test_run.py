@@ -234,7 +234,7 @@ def test_what_waits_in_a_spool_is_not_called_sent(otelflow, tmp_path):
 
     assert done.code == 0
     report, ledger, waiting = done.lines
-    assert ledger == "otelflow: traces to SpoolSpanProcessor: 2 made, 0 delivered, 2 waiting"
+    assert ledger == "otelflow: traces to the spool: 2 made, 0 delivered, 2 waiting"
     assert report.endswith(f" and waiting in {tmp_path / 'spool'} for http://127.0.0.1:9")
     assert waiting.startswith(
         f"otelflow: 2 spans wait in the spool {tmp_path / 'spool'} for http://127.0.0.1:9/v1/traces"

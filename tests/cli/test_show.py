@@ -154,6 +154,31 @@ def test_a_run_that_was_killed_is_told_from_one_that_ended(otelflow, flows, stor
     assert "incomplete: the process of flow endless is gone" in shown.out
     assert "? flow endless incomplete" in shown.out
     assert "task step" in failed.out
+    assert otelflow("forget", row.split()[0][:10]).out == "Forgot 1 trace with 20 spans.\n"
+
+
+IDLE = """
+import os, signal, otelflow
+
+@otelflow.flow
+def idle():
+    otelflow.configure(store=True).force_flush(10_000)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+otelflow.configure(store=True)
+idle().execute()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_run_that_was_killed_before_anything_had_ended_is_forgotten_by_its_id(otelflow, flows, store, environment_of):
+    subprocess.run([sys.executable, "-c", IDLE], cwd=flows, env=environment_of(store), check=False, timeout=60)
+    trace_id = otelflow("show", "--list").out.splitlines()[1].split()[0]
+
+    done = otelflow("forget", trace_id)
+
+    assert (done.code, done.out) == (0, "Forgot 1 trace with 0 spans.\n")
+    assert otelflow("forget", trace_id).code == 2
 
 
 def test_a_run_that_goes_on_is_listed_as_running_under_its_name_and_then_as_it_ended(
@@ -345,7 +370,17 @@ def test_an_artifact_that_is_not_there_is_answered_with_those_that_are(stored):
     done = stored("show", "--artifact", "mush")
 
     assert done.code == 2
-    assert "has no artifact 'mush'; it has: dot, much, page, rows" in done.err
+    assert "None of the newest 3 traces has an artifact 'mush'; the newest, " in done.err
+    assert ", has: dot, much, page, rows" in done.err
+
+
+def test_an_artifact_that_a_named_trace_does_not_have_is_answered_with_those_that_it_has(stored):
+    trace_id = ids_of(stored("show", "--json"))[0]
+
+    done = stored("show", trace_id, "--artifact", "mush")
+
+    assert done.code == 2
+    assert f"Trace {trace_id} has no artifact 'mush'; it has: dot, much, page, rows" in done.err
 
 
 def test_an_artifact_comes_from_the_newest_trace_that_has_it(stored):
@@ -357,7 +392,9 @@ def test_an_artifact_comes_from_the_newest_trace_that_has_it(stored):
 
     assert (after.code, after.out) == (0, before.out)
     assert absent.code == 2
-    assert re.search(r"^otelflow: Trace \S{32} has no artifact 'mush'; it has: none$", absent.err, re.MULTILINE)
+    assert re.search(
+        r"None of the newest 4 traces has an artifact 'mush'; the newest, \w{32}, has: none$", absent.err, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("options", [(), ("--list",)])
@@ -395,9 +432,9 @@ def test_what_is_forgotten_is_not_sent_either(otelflow, tmp_path, monkeypatch):
     left = otelflow("forget", first, OTELFLOW_STORE="off")
     rest = otelflow("forget", "--all", OTELFLOW_STORE="off")
 
-    assert one.out == "Forgot 1 trace with 2 spans.\nForgot 2 spans that waited to be sent.\n"
+    assert one.out == "Forgot 1 trace with 2 spans.\nForgot 2 spans of a spool, sent or not.\n"
     assert left.code == 2
-    assert rest.out == "Forgot 4 spans that waited to be sent.\n"
+    assert rest.out == "Forgot 4 spans of a spool, sent or not.\n"
     assert not list((tmp_path / "state").rglob("*.otlp"))
 
 
@@ -429,12 +466,12 @@ def test_the_log_records_of_what_is_forgotten_are_not_sent_either(otelflow, tmp_
     old = otelflow("forget", "--older-than", "0s", OTELFLOW_STORE="off")
 
     assert before[first] == ["dividing 6 by 2", "3.0"]
-    assert "Forgot 2 log records that waited to be sent.\n" in one.out
+    assert "Forgot 2 log records of a spool, sent or not.\n" in one.out
     assert after == {second: ["dividing 8 by 2", "4.0"], third: ["dividing 10 by 2", "5.0"]}
-    assert "Forgot 2 spans that waited to be sent.\nForgot 2 log records that waited" in without_store.out
+    assert "Forgot 2 spans of a spool, sent or not.\nForgot 2 log records of a spool" in without_store.out
     assert "log record" not in recent.out
     assert last == {third: ["dividing 10 by 2", "5.0"]}
-    assert "Forgot 2 log records that waited to be sent.\n" in old.out
+    assert "Forgot 2 log records of a spool, sent or not.\n" in old.out
     assert waiting_log_records(tmp_path) == {}
 
 

@@ -71,9 +71,9 @@ def test_the_end_of_a_program_tells_of_everything_in_one_line_with_the_address_o
     metrics = len(receiver.metric_requests)
     assert len(receiver.spans) == 5
     assert line == (
-        "INFO Telemetry: traces to SpoolSpanProcessor: 5 made, 5 delivered; "
-        "traces to StoreSpanExporter: 5 made, 5 delivered; "
-        f"metrics to OtlpOutput: {metrics} made, {metrics} delivered; "
+        "INFO Telemetry: traces to the spool: 5 made, 5 delivered; "
+        "traces to the store: 5 made, 5 delivered; "
+        f"metrics to the OTLP endpoint: {metrics} made, {metrics} delivered; "
         f"the last trace is http://jaeger/trace/{trace_id}"
     )
 
@@ -115,7 +115,7 @@ def test_what_is_sampled_out_was_never_made(receiver):
         OTEL_TRACES_SAMPLER="always_off",
     )
 
-    assert done.stdout == "traces to SpoolSpanProcessor: 0 made, 0 delivered\n"
+    assert done.stdout == "traces to the spool: 0 made, 0 delivered\n"
     assert lines_of(done) == []
 
 
@@ -145,7 +145,7 @@ def test_what_an_endpoint_does_not_take_is_in_the_ledger(receiver, options, ledg
         OTELFLOW_SPOOL=spool,
     )
 
-    expected = f"OTLPSpanExporter: {ledger_of_queue}" if spool == "off" else f"SpoolSpanProcessor: {ledger}"
+    expected = f"OTLPSpanExporter: {ledger_of_queue}" if spool == "off" else f"the spool: {ledger}"
     assert done.stdout == f"traces to {expected}\n", done.stderr
     assert len(lines_of(done)) == 1
 
@@ -164,7 +164,7 @@ def test_each_exporter_has_an_account_of_its_own(receiver):
     )
 
     assert done.stdout.splitlines() == [
-        "traces to SpoolSpanProcessor: 2 made, 2 delivered",
+        "traces to the spool: 2 made, 2 delivered",
         "traces to TreeSpanExporter: 2 made, 2 delivered",
     ]
 
@@ -190,8 +190,8 @@ def test_a_forked_child_tells_of_its_own_and_its_parent_of_the_rest(receiver):
     )
 
     of_child, of_parent = lines_of(done)
-    assert "SpoolSpanProcessor: 7 made, 7 delivered;" in of_child
-    assert "SpoolSpanProcessor: 3 made, 3 delivered;" in of_parent
+    assert "the spool: 7 made, 7 delivered;" in of_child
+    assert "the spool: 3 made, 3 delivered;" in of_parent
     assert len(receiver.spans) == 10
 
 
@@ -205,8 +205,8 @@ def test_what_waits_in_a_spool_is_delivered_by_the_next_process_and_told_by_neit
     receiver.status = 200
     second = python(PROGRAM, body, arguments=("1",), **variables)
 
-    assert "INFO Telemetry: traces to SpoolSpanProcessor: 10 made, 0 delivered, 10 waiting;" in lines_of(first)[0]
-    assert "INFO Telemetry: traces to SpoolSpanProcessor: 2 made, 2 delivered;" in lines_of(second)[0]
+    assert "INFO Telemetry: traces to the spool: 10 made, 0 delivered, 10 waiting;" in lines_of(first)[0]
+    assert "INFO Telemetry: traces to the spool: 2 made, 2 delivered;" in lines_of(second)[0]
     assert len(receiver.spans) == 12
 
 
@@ -219,7 +219,7 @@ def test_what_the_endpoint_refuses_of_another_process_is_not_in_this_one_s_accou
     receiver.status = 400
     second = python(PROGRAM, body, **variables)
 
-    assert "SpoolSpanProcessor: 2 made, 0 delivered, 2 lost (2 rejected);" in lines_of(second)[0]
+    assert "the spool: 2 made, 0 delivered, 2 lost (2 rejected);" in lines_of(second)[0]
 
 
 def test_a_handler_that_raises_keeps_no_program_from_its_end(receiver):

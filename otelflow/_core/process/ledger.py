@@ -2,7 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+# What a user calls a destination of ours; one of OpenTelemetry's, or of somebody else, goes by its class
+_WORDS: Final = {
+    "SpoolSpanProcessor": "the spool",
+    "SpoolLogRecordProcessor": "the spool",
+    "PushOutput": "the Pushgateway",
+    "TextfileOutput": "the text file",
+    "OtlpOutput": "the OTLP endpoint",
+    "StoreSpanExporter": "the store",
+}
 
 
 class Account(NamedTuple):
@@ -40,7 +50,7 @@ class Account(NamedTuple):
         if self.lost:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.dropped.items()))
             counts.append(f"{self.lost:,} lost ({reasons})")
-        return f"{self.signal} to {self.destination}: {', '.join(counts)}"
+        return f"{self.signal} to {_WORDS.get(self.destination, self.destination)}: {', '.join(counts)}"
 
 
 class Tally:
