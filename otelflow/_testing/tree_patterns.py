@@ -94,8 +94,16 @@ def parse(pattern: str, forest: Forest) -> Branches:
 
 
 def _wrong(pattern: str, position: int) -> ConfigurationError:
+    rest = pattern[position:].strip()[:20]
+    place = (
+        f"at {rest!r}"
+        if rest
+        else "at its end, where a name or a ) is missing"
+        if pattern.strip()
+        else "as it is empty"
+    )
     return ConfigurationError(
-        f"the tree {pattern!r} goes wrong at {pattern[position:].strip()[:20]!r}: write 'shop > (charge[x3], email)', "
+        f"the tree {pattern!r} goes wrong {place}: write 'shop > (charge[x3], email)', "
         "'charge[failure]', and names with > ( ) , in quotes"
     )
 

@@ -115,9 +115,9 @@ def test_nothing_ran(spans):
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ("", "goes wrong at ''"),
-        ("shop >", "goes wrong at ''"),
-        ("shop > (a, b", "goes wrong at ''"),
+        ("", "goes wrong as it is empty"),
+        ("shop >", "goes wrong at its end, where a name or a "),
+        ("shop > (a, b", "goes wrong at its end, where a name or a "),
         ("shop > (a b)) c", r"goes wrong at '\) c'"),
         ("shop, > a", "goes wrong at '> a'"),
         ("shop > a] b", "goes wrong at '] b'"),
