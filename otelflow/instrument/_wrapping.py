@@ -64,9 +64,8 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
                 refuse(_why_not(rule, module, matches, standing), rule.pattern)
             continue
         for place in filter(lambda place: _is_wrappable(place.value), matches):
-            # An imported function is wrapped only by a rule without wildcards. What stands in a class that was written
-            # here is none, also where a decorator of another module has left no trace of it.
-            is_own = "." in place.qualname or getattr(function_of(place.value), "__module__", None) == name
+            # An imported function is wrapped only by a rule without wildcards.
+            is_own = _is_written(place, name)
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
                     replacement = _replacement(rule, place)
@@ -76,6 +75,15 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
                     continue
                 keys.add((id(place.holder), place.name))
                 yield Wrapped(name, place, replacement, others.get(id(place), 0) if is_own else 0)
+
+
+def _is_written(place: Place, module: str) -> bool:
+    """Tell whether a function was written in *module*: none that a class has taken from another, as it stands there."""
+    function = function_of(place.value)
+    if getattr(function, "__module__", None) == module:
+        return True
+    # What a decorator of another module has made of a method stands nowhere else.
+    return "." in place.qualname and "<locals>" in getattr(function, "__qualname__", "<locals>")
 
 
 def _replacement(rule: Rule, place: Place) -> Any:
