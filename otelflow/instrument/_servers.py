@@ -14,6 +14,7 @@ import types
 from typing import Any, Final
 
 from otelflow._core.process import losses
+from otelflow.errors import ConfigurationError
 from otelflow.instrument._import_hook import ImportHook
 from otelflow.instrument._instrumented import functions
 
@@ -49,7 +50,9 @@ def _tell_what_waits() -> None:
     """Say what has become of everything: the exit functions that would say so are not called."""
     from otelflow import configure  # noqa: PLC0415 the SDK takes long
 
-    words = "; ".join(str(account) for account in configure().ledger if account.waiting or account.lost)
+    words = ""
+    with contextlib.suppress(ConfigurationError):  # which was told
+        words = "; ".join(str(account) for account in configure().ledger if account.waiting or account.lost)
     if words:
         losses.warn_once(
             "server",

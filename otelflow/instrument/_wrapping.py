@@ -21,8 +21,6 @@ _OF_C: Final = (
     types.ClassMethodDescriptorType,
     types.WrapperDescriptorType,
 )
-#: What a decorator of wrapt's makes
-_PROXY: Final[Any] = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)  # only wrapt 2 has the first
 
 
 class Wrapped(NamedTuple):
@@ -125,7 +123,7 @@ def _is_wrappable(value: Any) -> bool:
 
 def _is_function(value: Any) -> bool:
     """Tell whether *value* is a function, or what a cache, a decorator of wrapt's or a partial has made of one."""
-    if is_a(value, _PROXY):
+    if is_a(value, wrapt.FunctionWrapper):  # another proxy may be a lazy one, and is not asked
         return _is_function(value.__wrapped__)
     return is_a(value, types.FunctionType, functools.partial) or hasattr(type(value), "cache_info")
 
