@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, core, make_asgi_app, make_wsgi_
 
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
+from otelflow._core.process.provider import expect_no_configure
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
 from otelflow.errors import ConfigurationError
@@ -144,6 +145,7 @@ def use(choice: str | CollectorRegistry | None = None, *, resource: Resource | N
             _change_to(setting, encodable(resource) if resource else _state.resource or encodable(Resource.create()))
         if choice is not None:
             _state.argument = choice
+            expect_no_configure()
         return _state.metrics
 
 
