@@ -209,15 +209,15 @@ def test_what_a_decorator_of_wrapt_has_made_is_a_task_in_each_place(shapes, span
 
 
 def test_a_lazy_proxy_of_wrapt_is_not_made(shop):
-    lazy = pytest.importorskip("wrapt", minversion="2", reason="only wrapt 2 has lazy proxies")
+    pytest.importorskip("wrapt", minversion="2", reason="only wrapt 2 has lazy proxies")
     (shop / "shop" / "late.py").write_text(
         "import wrapt\n\nreport = wrapt.LazyObjectProxy(lambda: 1 / 0)\n\ndef send():\n    return 1\n"
     )
     OtelflowInstrumentor().instrument(flows=["shop.late:*"])
     module = importlib.import_module("shop.late")
 
+    assert module.send() == 1
     assert OtelflowInstrumentor().functions == ["shop.late:send"]
-    assert type(module.report) is lazy.LazyObjectProxy
 
 
 def test_a_method_that_a_decorator_of_another_module_has_replaced_is_one_of_its_class(shop, spans):
