@@ -427,6 +427,31 @@ def test_in_trio_plain_tasks_are_submitted_and_coroutines_are_refused_with_the_c
     assert [span.attributes["otelflow.run.result"] for span in spans.named("task abs")] == ["success"] * 2
 
 
+def test_in_trio_a_flow_that_fails_waits_for_what_it_has_submitted_as_elsewhere(spans):
+    trio = pytest.importorskip("trio")
+    begun, may_end = threading.Event(), threading.Event()
+
+    @task
+    def slow():
+        begun.set()
+        assert may_end.wait(30)
+        return "done"
+
+    @flow
+    async def fails():
+        futures.append(slow.submit())
+        assert await trio.to_thread.run_sync(begun.wait, 30)
+        trio.lowlevel.current_trio_token().run_sync_soon(may_end.set)
+        raise LookupError("no such page")
+
+    futures = []
+    with pytest.raises(LookupError):
+        trio.run(fails().execute_async)
+
+    assert futures[0].result(timeout=30) == "done"
+    assert result(spans.one("task slow")) == "success"
+
+
 def test_two_threads_that_submit_first_at_the_same_time_share_one_runner_which_the_flow_ends(spans):
     both = threading.Barrier(2)
     made, closed = [], []
