@@ -12,7 +12,7 @@ import weakref
 
 import pytest
 
-from otelflow import INJECTED, Flow, ThreadPoolExecutor, flow, submit, task, unmapped, wait
+from otelflow import INJECTED, Flow, Listener, ThreadPoolExecutor, add_listener, flow, submit, task, unmapped, wait
 from otelflow._core.flows import future_runners
 from otelflow.errors import NotSubmittable, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
@@ -798,3 +798,43 @@ def test_each_may_wait_for_all_before_it_and_is_linked_to_the_last_of_them(spans
     before = [span.context.span_id for span in spans.spans if span.name in ("task first", "task double")][:count]
     assert [link.context.span_id for link in last.links] == before[-128:]
     assert last.dropped_links == count - 128
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+@pytest.mark.parametrize("moment", ["on_task_start", "on_task_stop"])
+def test_ctrl_c_while_one_is_cancelled_leaves_nothing_that_the_flow_waits_for(spans, moment, is_mapped):
+    begun, gate, interrupted = threading.Event(), threading.Event(), []
+
+    def interrupt(self, event):
+        if event.event_data.task_name == "double":
+            interrupted.append(event)
+            gate.set()
+            raise KeyboardInterrupt
+
+    @task
+    def waits():
+        begun.set()
+        gate.wait(30)
+
+    @flow(task_runner=ThreadPoolTaskRunner(1))
+    def cancels():
+        waits.submit()
+        assert begun.wait(30)
+        (double.map([1]) if is_mapped else [double.submit(1)])[0].cancel()
+
+    def run():
+        try:
+            cancels().execute()
+        except KeyboardInterrupt:
+            ended.append(True)
+
+    ended = []
+    listener = type("Interrupts", (Listener,), {moment: interrupt})()
+    add_listener(listener)
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    running.join(30)
+
+    assert ended == [True]
+    assert len(interrupted) == 1
+    assert result(spans.one("flow cancels")) == "cancellation"
