@@ -173,7 +173,7 @@ class _Conversion:
         while owner is not None and not owner._b_needsfree_:
             owner = None if hasattr(type(owner._b_base_), "contents") else owner._b_base_  # where a pointer leads to
         if owner is None or _leads_away(kind) or _leads_away(getattr(kind, "_type_", None)):
-            return self.text(value)
+            return f"<{type_name(value)}>"  # its own text reads it, too
         if hasattr(kind, "_length_"):
             return self.sequence(iter(value), len(value), depth)
         if hasattr(kind, "_fields_"):
