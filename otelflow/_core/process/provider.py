@@ -120,6 +120,11 @@ def prepare() -> None:
             raise
 
 
+def expect_no_configure() -> None:
+    """Say nothing of variables that only ``configure()`` reads: the program sets its telemetry up another way."""
+    _chosen.is_configured = True
+
+
 def span_maker() -> "SpanMaker | None":
     """Return what makes spans now, or None while OpenTelemetry is not configured."""
     if _chosen.override is None:

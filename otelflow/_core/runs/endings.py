@@ -135,7 +135,7 @@ _ERRORS_AT_AN_END: Final = 10
 
 
 class Ending:
-    """How a run ended: one of ``semconv.RESULTS``, and the exception that left it.
+    """How a run ended: one of ``semconv.RESULTS`` (or ``SKIP``: it was not run), and the exception that left it.
 
     Type and text of the exception are made once, when they are first needed.
     """
