@@ -17,7 +17,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import SERVICE_NAMESPACE, Resource
 from prometheus_client import CollectorRegistry, core, make_asgi_app, make_wsgi_app
 
 from otelflow._core.process import forks
@@ -28,7 +28,7 @@ from otelflow._core.runs import observers
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs import parse
-from otelflow.metrics._outputs.output import Choice, Output
+from otelflow.metrics._outputs.output import Choice, Output, service_of
 from otelflow_exporters._otlp.resource import encodable
 
 __all__ = ["Metrics", "asgi_app", "check", "in_use", "use", "wsgi_app"]
@@ -239,6 +239,7 @@ def _change_to(setting: str | CollectorRegistry, resource: Resource) -> None:
         return
     aggregator = current.aggregator if current is not None else Aggregator()
     aggregator.limit = settings().metrics_series
+    aggregator.others.own = str(resource.attributes.get(SERVICE_NAMESPACE, "")), service_of(resource)
     if choice == _state.choice:
         return
     metrics = Metrics(choice.open(aggregator))

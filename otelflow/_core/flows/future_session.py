@@ -277,13 +277,13 @@ class Session:
         has_ended = False
         if type(error) is not GeneratorExit:  # it may not wait
             with contextlib.suppress(BaseException):  # *error* comes out; who cancels once more waits no longer
-                import asyncio  # noqa: PLC0415 its loop runs, so it is there
-
-                timer = asyncio.get_running_loop().call_later(_SECONDS_OF_SILENCE, self._tell_of_waiting)
+                loop = running_loop()  # trio has none, and there nothing is said
+                timer = None if loop is None else loop.call_later(_SECONDS_OF_SILENCE, self._tell_of_waiting)
                 try:
                     await self.end_async()
                 finally:
-                    timer.cancel()
+                    if timer is not None:
+                        timer.cancel()
                 has_ended = True
         if not has_ended:  # else the end of the run would wait, and the loop with it
             self.give_up()
