@@ -20,7 +20,7 @@ from typing import Any, Final
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, core, make_asgi_app, make_wsgi_app
 
-from otelflow._core.process import forks
+from otelflow._core.process import forks, provider
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
@@ -142,6 +142,7 @@ def use(choice: str | CollectorRegistry | None = None, *, resource: Resource | N
                 setting, origin = _state.setting, "metrics"
         with _named(origin):
             _change_to(setting, encodable(resource) if resource else _state.resource or encodable(Resource.create()))
+        provider.metrics_are_read()
         if choice is not None:
             _state.argument = choice
         return _state.metrics

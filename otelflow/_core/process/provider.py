@@ -71,6 +71,7 @@ class _Provider(State):
     proxy: TracerProvider | None
     take_first_flow: bool
     is_configured: bool
+    are_metrics_read: bool
     # The threads that ask a provider for a tracer right now
     asking: set[int]
 
@@ -78,7 +79,7 @@ class _Provider(State):
         """Use the global provider, whichever it is by then."""
         self.provider = self.span_maker = self.override = self.proxy = None
         self.take_first_flow = True
-        self.is_configured = False
+        self.is_configured = self.are_metrics_read = False
         self.asking = set()
 
     def begin_anew(self) -> None:
@@ -118,6 +119,11 @@ def prepare() -> None:
     except Exception as error:  # providers are foreign code; the first run says so
         if comes_from_outside(error):
             raise
+
+
+def metrics_are_read() -> None:
+    """Know that ``otelflow.metrics.use()`` has read its setting: no run says that only ``configure()`` would."""
+    _chosen.are_metrics_read = True
 
 
 def span_maker() -> "SpanMaker | None":
@@ -191,6 +197,8 @@ def _ask(provider: TracerProvider) -> "SpanMaker | None":
 def _tell_what_waits_for_configure() -> None:
     """Say once that the environment asks for telemetry, and that runs begin without anybody who reads that."""
     variables = {name: os.environ.get(name, "").strip() for name in _READ_BY_CONFIGURE}
+    if _chosen.are_metrics_read:
+        variables.pop("OTELFLOW_METRICS")
     variables_set = [name for name, text in variables.items() if text and SWITCH.get(text.lower(), True)]
     exporters = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     if "otelflow" in exporters:

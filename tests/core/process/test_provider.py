@@ -261,6 +261,15 @@ def test_what_configure_has_read_is_not_called_unread(monkeypatch, caplog):
     assert caplog.records == []
 
 
+def test_what_metrics_have_read_alone_is_not_called_unread(monkeypatch, caplog):
+    monkeypatch.setenv("OTELFLOW_METRICS", "registry")
+    otelflow.metrics.use()
+
+    leaf()
+
+    assert caplog.records == []
+
+
 def test_a_host_provider_needs_no_configure(monkeypatch, caplog):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     provider.use_provider(TracerProvider())
