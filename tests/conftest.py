@@ -6,6 +6,7 @@ from opentelemetry import trace
 from opentelemetry.util._once import Once
 
 from otelflow import testing
+from otelflow._core.flows import declared
 from otelflow._core.process import process
 
 # A failed assert there shows its values, too; modules that are imported later than here are rewritten.
@@ -24,6 +25,16 @@ def fresh_process():
     process.reset()
     yield
     process.reset()
+
+
+@pytest.fixture(autouse=True)
+def own_declarations():
+    """No test finds the flows that another has declared: only so many are remembered."""
+    flows = declared._declarations.flows
+    before = dict(flows)
+    yield
+    flows.clear()
+    flows.update(before)
 
 
 @pytest.fixture(autouse=True)

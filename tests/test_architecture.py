@@ -618,7 +618,7 @@ OWN_THREADS = {
     "otelflow._core.flows.future_runners": "its threads are those of the user's tasks",
     "otelflow._core.flows.future_session": "a task that another one waits for runs beside it",
     "otelflow._core.policies.resources": "it looks at the memory a hundred times a second while that is measured",
-    "otelflow._core.runs.drivers": "the loop of an async flow that is executed where another loop runs",
+    "otelflow._core.runs.own_loop": "the loop of an async flow that is executed where another loop runs",
     "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
     "otelflow.instrument._servers": "a server's event loop goes on while it delivers",
     "otelflow.metrics._outputs.pull": "a server is ended with a time limit",

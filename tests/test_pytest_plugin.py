@@ -92,3 +92,28 @@ def test_counted(flow_trace, flow_metrics, flow_clock):
     output = run_pytest(tmp_path)
     assert "3 passed, 1 error" in output
     assert "ERROR test_it.py::test_open - AssertionError: 1 spans have not ended" in output
+
+
+def test_caplog_has_each_record_of_the_run_logger_once_in_every_test(tmp_path: Path):
+    (tmp_path / "test_it.py").write_text("""
+import logging
+import pytest
+from otelflow import flow, get_run_logger
+
+@flow
+def speaks():
+    get_run_logger().warning("hello")
+    get_run_logger().info("in detail")
+
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_it(caplog, time):
+    speaks().execute()
+    assert caplog.messages == ["hello"]
+
+def test_level(caplog):
+    caplog.set_level(logging.INFO)
+    speaks().execute()
+    assert caplog.messages == ["hello", "in detail"]
+""")
+
+    assert "3 passed" in run_pytest(tmp_path)

@@ -338,7 +338,8 @@ def recover(
 ) -> None:
     """Print what processes were doing that are lost, killed or crashed, and send it to the OTLP endpoint.
 
-    Each run is reported once, as lost, with what else waits there. The exit code is 1 when something could not be sent.
+    Each run is reported once, as lost, with what else waits there; with OTELFLOW_METRICS set to otlp, push or textfile,
+    metrics tell of it, too. The exit code is 1 when something could not be sent.
     """
     show_warnings(with_tracebacks=False)
     from otelflow._cli import ps

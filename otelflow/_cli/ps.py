@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Final
 
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from rich.table import Table
 from rich.text import Text
 
-from otelflow import semconv
+from otelflow import metrics, semconv
 from otelflow._cli._console import page, say
 from otelflow._cli._exit_codes import FAILURE
 from otelflow._cli._spools import spools
@@ -16,6 +17,7 @@ from otelflow._core.process import clock
 from otelflow._core.text import durations
 from otelflow._core.text.visible import one_line
 from otelflow.errors import StoreUnreadable
+from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import variable
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.open_runs import OpenRun, open_runs
@@ -25,6 +27,8 @@ from otelflow_exporters._tree.wording import counted
 
 _LOOK_SECONDS: Final = 1.0
 _LONGEST_MESSAGE: Final = 60
+#: The outputs of metrics that need nobody who comes to read them
+_DELIVERING: Final = ("otlp", "push", "textfile")
 _ANY_WIDTH: Final = 10_000
 
 
@@ -61,9 +65,17 @@ def recover(directory: Path | None, *, is_sent: bool) -> int:
     if folders and is_sent and not endpoint:
         say(f"they wait: set {name} to where they are to be sent, such as http://localhost:4318")
         return FAILURE
-    if not is_sent:
+    if not is_sent or not folders:
         return 0
-    return max((_sent_from(folder, is_named=directory is not None) for folder in folders), default=0)
+    counting = None
+    if str(in_force()["metrics"].value).partition(":")[0].strip().lower() in _DELIVERING:
+        # Nobody reports these runs again. The metrics of a command have no name of their own.
+        service = lost[folders[0]][0].span.service
+        counting = metrics.use(resource=Resource({SERVICE_NAME: service}))
+    code = max(_sent_from(folder, is_named=directory is not None) for folder in folders)
+    if counting is not None:
+        counting.shutdown()
+    return code
 
 
 def _sent_from(folder: Path, *, is_named: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 from otelflow._cli._console import say
 from otelflow._cli._exit_codes import FAILURE
 from otelflow._core.process import clock
+from otelflow._telemetry.spool_news import tell_of_lost_runs
 from otelflow.errors import ConfigurationError
 from otelflow.settings import in_force
 from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, variable
@@ -101,6 +102,7 @@ class _Shipping:
             on_loss=lambda reason, count: self._lost.update({reason: count}),
             is_for_all=True,
             check=destination.check,
+            on_told=tell_of_lost_runs,  # which reaches metrics, where the command has any
             signal=signal,
         )
 

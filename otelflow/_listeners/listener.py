@@ -28,8 +28,9 @@ class Listener(SpanProcessor):
     ``on_result``
         The run recorded a result: ``data["result_data"]`` with ``key`` and ``description``.
     ``on_flow_stop``, ``on_task_stop``
-        The run has ended: ``result`` (``"success"``, ``"failure"``, … of ``otelflow.semconv.RESULTS``), ``duration`` in
-        seconds, and after an error ``error_type``, ``error_message`` (redacted) and ``error``, the exception itself.
+        The run has ended: ``result`` (``"success"``, ``"failure"``, … of ``otelflow.semconv.RESULTS``, or ``SKIP``),
+        ``duration`` in seconds, and after an error ``error_type``, ``error_message`` (redacted) and ``error``, the
+        exception itself.
     ``on_event``
         Any of these, before the hook for it.
 

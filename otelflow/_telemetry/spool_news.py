@@ -3,12 +3,14 @@
 from typing import Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, TracesData
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE
 from opentelemetry.sdk.trace import Event
 
 from otelflow import semconv
 from otelflow._core.process import forks
 from otelflow._core.runs import observers
 from otelflow._core.runs.run import Entry, Run
+from otelflow._core.text.safe_str import bounded_name
 
 # Of more runs that have something new within one second, the rest is written a second later.
 _MOST_RUNS: Final = 1_000
@@ -50,12 +52,15 @@ class SpoolNews(observers.Observer):
 def tell_of_lost_runs(traces: bytes) -> None:
     """Tell observers of the flows and tasks in *traces*, whose processes were lost."""
     for resource_spans in TracesData.FromString(traces).resource_spans:
+        texts = {attribute.key: attribute.value.string_value for attribute in resource_spans.resource.attributes}
+        service = texts.get(SERVICE_NAMESPACE, ""), bounded_name(texts.get(SERVICE_NAME, ""))
         for scope_spans in resource_spans.scope_spans:
-            for run in filter(None, map(_lost_run, scope_spans.spans)):
-                observers.tell_lost(run)
+            for span in scope_spans.spans:
+                if (run := _lost_run(span, service)) is not None:
+                    observers.tell_lost(run)
 
 
-def _lost_run(span: Span) -> observers.LostRun | None:
+def _lost_run(span: Span, service: tuple[str, str]) -> observers.LostRun | None:
     texts = {attribute.key: attribute.value.string_value for attribute in span.attributes}
     task_name = texts.get(semconv.TASK_NAME) if span.name.startswith(semconv.TASK_SPAN) else None
     if task_name is None and not (span.name.startswith(semconv.FLOW_SPAN) and semconv.FLOW_NAME in texts):
@@ -67,4 +72,5 @@ def _lost_run(span: Span) -> observers.LostRun | None:
         int.from_bytes(span.span_id),
         span.start_time_unix_nano / 1e9,
         (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
+        service,
     )

@@ -16,6 +16,7 @@ _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<sign>[>(),])|(?P<name>'[^']*'|"[^"]*"|[^>(),\[\]'"]+)(?P<marks>\[[^\]]*\])?)"""
 )
 _TIMES: Final = re.compile(r"x([1-9]\d*)")
+_RESULTS: Final = (*semconv.RESULTS, semconv.SKIP)
 _KINDS: Final = (semconv.FLOW_SPAN, semconv.TASK_SPAN)
 _INDENT: Final = "  "
 #: Of what is equal, so many lines are shown before and after a difference
@@ -155,10 +156,10 @@ class _Parser:
             count = _TIMES.fullmatch(mark)
             if count is not None:
                 times = int(count[1])
-            elif mark in semconv.RESULTS:
+            elif mark in _RESULTS:
                 result = mark
             else:
-                hint = suggestion(mark, semconv.RESULTS)
+                hint = suggestion(mark, _RESULTS)
                 raise ConfigurationError(f"the tree {self.pattern!r} has {mark!r}, which is no result and no x3{hint}")
         return result, times
 

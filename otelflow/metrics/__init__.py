@@ -17,17 +17,18 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import SERVICE_NAMESPACE, Resource
 from prometheus_client import CollectorRegistry, core, make_asgi_app, make_wsgi_app
 
-from otelflow._core.process import forks, provider
+from otelflow._core.process import forks
 from otelflow._core.process.process import State
+from otelflow._core.process.provider import expect_no_configure
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import observers
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._outputs import parse
-from otelflow.metrics._outputs.output import Choice, Output
+from otelflow.metrics._outputs.output import Choice, Output, service_of
 from otelflow_exporters._otlp.resource import encodable
 
 __all__ = ["Metrics", "asgi_app", "check", "in_use", "use", "wsgi_app"]
@@ -142,9 +143,9 @@ def use(choice: str | CollectorRegistry | None = None, *, resource: Resource | N
                 setting, origin = _state.setting, "metrics"
         with _named(origin):
             _change_to(setting, encodable(resource) if resource else _state.resource or encodable(Resource.create()))
-        provider.metrics_are_read()
         if choice is not None:
             _state.argument = choice
+            expect_no_configure()
         return _state.metrics
 
 
@@ -238,6 +239,7 @@ def _change_to(setting: str | CollectorRegistry, resource: Resource) -> None:
         return
     aggregator = current.aggregator if current is not None else Aggregator()
     aggregator.limit = settings().metrics_series
+    aggregator.others.own = str(resource.attributes.get(SERVICE_NAMESPACE, "")), service_of(resource)
     if choice == _state.choice:
         return
     metrics = Metrics(choice.open(aggregator))

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from otelflow import semconv
 from otelflow._core.flows import declared
@@ -22,16 +22,14 @@ from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.observers import LostRun, Observer
 from otelflow._core.runs.run import Run
 from otelflow.errors import ConfigurationError
-from otelflow.metrics._labels import label_of
+from otelflow.metrics._labels import by_label, label_of
+from otelflow.metrics._others import OtherServices
 
 #: Upper bounds in seconds: 5 ms to 24 h
 BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
     *(60.0, 300.0, 900.0, 3_600.0, 10_800.0, 43_200.0, 86_400.0),
 )
-
-K = TypeVar("K")
-N = TypeVar("N", int, float)
 
 _EXEMPLAR_SECONDS: Final = 1.0
 _EXEMPLAR_FILTER: Final = "OTEL_METRICS_EXEMPLAR_FILTER"
@@ -163,6 +161,7 @@ class Aggregator(Observer):
     def __init__(self, limit: int = 2_000) -> None:
         self.hooks = Hooks()
         self.limit = limit
+        self.others = OtherServices()
         exemplar_filter = os.environ.get(_EXEMPLAR_FILTER, "").strip().lower() or _TRACE_BASED
         if exemplar_filter not in _EXEMPLAR_FILTERS:
             raise ConfigurationError(
@@ -177,6 +176,7 @@ class Aggregator(Observer):
     def _begin(self) -> None:
         self._lock = forks.new_lock()
         self._series: dict[tuple[str | None, str | None], Series] = {}
+        self.others.begin()
         self._size = 0
         self._since, self._clock = clock.time(), clock.perf_counter()
         self._inherited: tuple[Counter[tuple[str, str]], Counter[str]] = Counter(), Counter()
@@ -244,6 +244,10 @@ class Aggregator(Observer):
 
     def run_lost(self, run: LostRun) -> None:
         """Count *run* of a process that is gone and cannot count it."""
+        if self.others.take(run, self.limit):
+            if self.hooks.series_added is not None:
+                self.hooks.series_added()
+            return
         flow, task = label_of(run.flow_name), None if run.task_name is None else label_of(run.task_name)
         series = self._series_of(flow, task)
         bucket = bisect_left(series.bounds, run.duration)
@@ -317,7 +321,8 @@ class Aggregator(Observer):
     def run_count(self) -> int:
         """The number of runs that have ended; it grows with each."""
         series_list = dict.fromkeys(self._series.copy().values())
-        return sum(durations.count for series in series_list for durations in series.durations.copy().values())
+        by_result = (durations for series in series_list for durations in series.durations.copy().values())
+        return self.others.count + sum(durations.count for durations in by_result)
 
     def version(self) -> object:
         """Return a value that changes whenever a snapshot would; it costs far less."""
@@ -358,19 +363,10 @@ class Aggregator(Observer):
             {**dict.fromkeys(_LOSSES, 0), **(Counter(losses.dropped) - dropped)},
             {**names, **(Counter(losses.listener_errors) - errors)},
             self._since,
-            _by_label(tallies.missed_runs, lambda name: (label_of(name[0]), name[1])),
-            _by_label(tallies.limit_waits, label_of),
-            _by_label(tallies.limit_seconds, label_of),
+            by_label(tallies.missed_runs, lambda name: (label_of(name[0]), name[1])),
+            by_label(tallies.limit_waits, label_of),
+            by_label(tallies.limit_seconds, label_of),
         )
-
-
-def _by_label(counts: Mapping[K, N], label: Callable[[K], K]) -> dict[K, N]:
-    """Return *counts* by the labels of their names, of which several may be one: an id is in no label."""
-    labelled: dict[K, N] = {}
-    for name, count in dict(counts).items():
-        key = label(name)
-        labelled[key] = labelled.get(key, 0) + count
-    return labelled
 
 
 def _is_outermost(run: Run) -> bool:

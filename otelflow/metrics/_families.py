@@ -5,13 +5,14 @@ A new metric is an entry here and the place where it is counted; every output re
 
 import functools
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from prometheus_client.utils import floatToGoString
 
 from otelflow import semconv
+from otelflow._core.runs.observers import LostRun
 from otelflow._version import __version__
 from otelflow.metrics._counts import Distribution, Exemplar, Series, Snapshot
 
@@ -270,4 +271,19 @@ METRICS: Final = (
     ),
 )
 LIVE: Final = frozenset(metric.name for metric in METRICS if metric.is_live)
+
+
+def families_of(runs: Mapping[str, LostRun]) -> list[Family]:
+    """Return the metrics of last runs, for *runs* by the label of their flow."""
+    values = {
+        semconv.FLOW_LAST_RUN: lambda run: run.started + run.duration,
+        semconv.FLOW_LAST_RUN_DURATION: lambda run: run.duration,
+    }
+    return [
+        Family(metric, [Sample((flow, semconv.ERROR), values[metric.name](run)) for flow, run in runs.items()])
+        for metric in METRICS
+        if metric.is_of_last_run
+    ]
+
+
 OF_LAST_RUN: Final = frozenset(metric.name for metric in METRICS if metric.is_of_last_run)

@@ -8,19 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from otelflow._core.flows import declared
 from otelflow.generate import generate_alerts
 
 SHOP = Path(__file__).parent / "promises/shop_flows.py"
-
-
-@pytest.fixture(autouse=True)
-def _own_declarations():
-    """Forget the flows of a test's modules after it: whatever counts runs would speak of them."""
-    before = dict(declared._declarations.flows)
-    yield
-    declared._declarations.flows.clear()
-    declared._declarations.flows.update(before)
 
 
 @pytest.fixture

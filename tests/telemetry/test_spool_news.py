@@ -1,5 +1,6 @@
 """A spool hears what has happened in open runs, and nothing of runs that have ended."""
 
+import re
 import signal
 import sys
 
@@ -149,7 +150,10 @@ def test_a_program_keeps_no_run_that_has_ended_wherever_its_spans_wait(tmp_path,
 
 def test_a_lost_run_is_told_to_observers_and_what_is_none_is_not():
     traces = TracesData()
-    scope_spans = traces.resource_spans.add().scope_spans.add()
+    resource_spans = traces.resource_spans.add()
+    scope_spans = resource_spans.scope_spans.add()
+    for key, value in {"service.name": "billing", "service.namespace": "shop"}.items():
+        resource_spans.resource.attributes.add(key=key).value.string_value = value
     for name, keys in {"flow f": "flow", "task t": "flow task", "GET /": "", "attempt 1": "flow task"}.items():
         span = scope_spans.spans.add(name=name, start_time_unix_nano=2_000_000_000, end_time_unix_nano=5_500_000_000)
         span.trace_id, span.span_id = b"\0" * 15 + b"\7", b"\0" * 7 + b"\x09"
@@ -165,8 +169,8 @@ def test_a_lost_run_is_told_to_observers_and_what_is_none_is_not():
     tell_of_lost_runs(traces.SerializeToString())
 
     assert runs == [
-        observers.LostRun("f", None, 7, 9, 2.0, 3.5),
-        observers.LostRun("f", "t", 7, 9, 2.0, 3.5),
+        observers.LostRun("f", None, 7, 9, 2.0, 3.5, ("shop", "billing")),
+        observers.LostRun("f", "t", 7, 9, 2.0, 3.5, ("shop", "billing")),
     ]
 
 
@@ -192,3 +196,71 @@ def test_what_a_killed_program_was_doing_is_counted_once_by_those_that_come_afte
         'otelflow_task_failures_total{error_type="process_lost",flow="nightly",service="x",task="work"} 1.0',
     ]
     assert [sum(line in text for text in texts) for line in lost] == [1, 1, 1]
+
+
+KILLED = """
+    import os, signal
+    import otelflow
+
+    otelflow.configure(service_name="billing")
+
+    @otelflow.task
+    def work():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @otelflow.flow
+    def nightly():
+        work()
+
+    nightly().execute()
+    """
+REPORTER = """
+    import otelflow
+
+    @otelflow.flow
+    def own():
+        pass
+
+    otelflow.configure(service_name="shop")
+    own().execute()
+    otelflow.force_flush(60_000)  # what was lost is reported by now
+    """
+OUTPUTS = {"otlp": "otlp", "textfile": "textfile:x.prom", "push": "push:{url}"}
+REPORTERS = {"program": ("-c", source_of(REPORTER)), "recover": ("-m", "otelflow", "recover")}
+
+
+def last_errors(receiver, directory):
+    """Return the services of which an output says when the last run of the flow nightly ended with an error."""
+    labels = '{flow="nightly",result="error",service="(.+)"}'
+    written = (directory / "x.prom").read_text() if (directory / "x.prom").exists() else ""
+    of_file = re.findall(semconv.FLOW_LAST_RUN + labels, written)
+    paths = [request.path for request in receiver.requests]
+    of_push = [path.split("/")[3] for path in paths if path.endswith("/flow/nightly/result/error")]
+    of_otlp = []
+    for part in (part for request in receiver.metric_requests for part in request.resource_metrics):
+        service = {attribute.key: attribute.value.string_value for attribute in part.resource.attributes}
+        for metric in (metric for scope in part.scope_metrics for metric in scope.metrics):
+            is_last = metric.name == semconv.FLOW_LAST_RUN
+            of_otlp += [service["service.name"] for point in metric.gauge.data_points if is_last and names(point)]
+    return {*of_file, *of_push, *of_otlp}
+
+
+def names(point):
+    """Tell whether *point* is about the flow nightly and an error."""
+    return {attribute.value.string_value for attribute in point.attributes} == {"nightly", "error"}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals of POSIX")
+@pytest.mark.parametrize("reporter", REPORTERS)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_killed_run_is_counted_under_the_name_of_its_service_whoever_reports_it(tmp_path, output, reporter):
+    with OtlpReceiver() as receiver:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "cwd": tmp_path}
+        killed = python(KILLED, **variables)
+        metrics = OUTPUTS[output].format(url=receiver.url)
+        done = run_python(*REPORTERS[reporter], OTELFLOW_METRICS=metrics, **variables)
+        services = last_errors(receiver, tmp_path)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert done.returncode == 0, done.stderr
+    assert services == {"billing"}, done.stderr

@@ -93,6 +93,20 @@ def test_the_difference_is_read_at_a_glance(spans):
     ]
 
 
+def test_a_task_that_was_not_run_is_marked_as_skipped(spans):
+    @task
+    def broken():
+        raise LookupError
+
+    @flow
+    def chain():
+        email.submit(wait_for=[broken.submit()])
+
+    chain().execute()
+
+    spans.assert_tree("chain > (broken[failure], email[skip])")
+
+
 def test_nothing_ran(spans):
     with pytest.raises(AssertionError, match="shop"):
         spans.assert_tree("shop")

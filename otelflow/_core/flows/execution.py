@@ -9,9 +9,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 from otelflow._core.flows.definition import Definition, Kind
-from otelflow._core.runs.drivers import PLAIN, OwnLoop, can_be_awaited, end_when_awaited, is_future, waits_for_await
+from otelflow._core.runs.drivers import PLAIN, can_be_awaited, end_when_awaited, is_future, waits_for_await
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
+from otelflow._core.runs.own_loop import OwnLoop
 from otelflow._core.runs.run import Run
 
 P = ParamSpec("P")

@@ -22,6 +22,7 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import comes_from_outside, safe_str
 
 _RUN_LOGGER: Final = "otelflow.run"
+_SHOWN_BY: Final = "callHandlers"  # the method of a logger that lets its handlers have a record
 # Telemetry's own log records are no messages of a run: they may complain of the very recording.
 _OF_TELEMETRY: Final = frozenset({"otelflow", "otelflow_exporters", "opentelemetry"})
 _NOTHING: Final = frozenset({"off", "none"})
@@ -58,22 +59,23 @@ class _Level(int):
     __slots__ = ()
 
 
-class _RunLoggerHandler(logging.Handler):
-    """The handler of ``get_run_logger()``: besides, it passes on what the application's own logging would show."""
+def _call_handlers(record: logging.LogRecord) -> None:
+    """Let the run logger's own handlers have *record*, the root's what they would show of it, and the current run.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take *record*, and let the root's handlers have it as if the logger were an ordinary one."""
-        _taken.take(record)
-        root = logging.getLogger()
-        is_shown = False
-        if record.levelno >= _capture.own_level(root):
-            is_shown = bool(root.handlers)
-            if is_shown:
-                root.callHandlers(record)
-            elif logging.lastResort is not None and _is_for_last_resort(record):
-                logging.lastResort.handle(record)  # as logging does for a record that no handler takes
-                is_shown = True
-        _take(record, printed=is_shown)
+    It is what the run logger does in the place of ``callHandlers``, which would let the root have every level. The
+    logger still says that it propagates: pytest hangs its handlers on each that does not, and had every record twice.
+    """
+    _taken.take(record)
+    for handler in logging.getLogger(_RUN_LOGGER).handlers:
+        if _is_from(handler.level, record):
+            handler.handle(record)
+    root = logging.getLogger()
+    is_shown = False
+    if record.levelno >= _capture.own_level(root):
+        is_shown = bool(root.handlers) or _is_for_last_resort(record)
+        if root.handlers or logging.lastResort is not None:
+            root.callHandlers(record)  # also where it has no handler: another library may have wrapped this
+    _take(record, printed=is_shown)
 
 
 def _is_for_last_resort(record: logging.LogRecord) -> bool:
@@ -130,10 +132,10 @@ def get_run_logger() -> logging.Logger:
     'hello'
     """
     logger = logging.getLogger(_RUN_LOGGER)
-    if not any(isinstance(handler, _RunLoggerHandler) for handler in logger.handlers):
-        logger.addHandler(_RunLoggerHandler())
+    if _SHOWN_BY not in vars(logger):
+        vars(logger)[_SHOWN_BY] = _call_handlers
         logger.setLevel(logging.DEBUG)
-        logger.propagate = False
+        logger.propagate = True
     logger.disabled = False  # logging.config disables every logger that it does not know
     return logger
 

@@ -71,7 +71,6 @@ class _Provider(State):
     proxy: TracerProvider | None
     take_first_flow: bool
     is_configured: bool
-    are_metrics_read: bool
     # The threads that ask a provider for a tracer right now
     asking: set[int]
 
@@ -79,7 +78,7 @@ class _Provider(State):
         """Use the global provider, whichever it is by then."""
         self.provider = self.span_maker = self.override = self.proxy = None
         self.take_first_flow = True
-        self.is_configured = self.are_metrics_read = False
+        self.is_configured = False
         self.asking = set()
 
     def begin_anew(self) -> None:
@@ -121,9 +120,9 @@ def prepare() -> None:
             raise
 
 
-def metrics_are_read() -> None:
-    """Know that ``otelflow.metrics.use()`` has read its setting: no run says that only ``configure()`` would."""
-    _chosen.are_metrics_read = True
+def expect_no_configure() -> None:
+    """Say nothing of variables that only ``configure()`` reads: the program sets its telemetry up another way."""
+    _chosen.is_configured = True
 
 
 def span_maker() -> "SpanMaker | None":
@@ -197,15 +196,13 @@ def _ask(provider: TracerProvider) -> "SpanMaker | None":
 def _tell_what_waits_for_configure() -> None:
     """Say once that the environment asks for telemetry, and that runs begin without anybody who reads that."""
     variables = {name: os.environ.get(name, "").strip() for name in _READ_BY_CONFIGURE}
-    if _chosen.are_metrics_read:
-        variables.pop("OTELFLOW_METRICS")
     variables_set = [name for name, text in variables.items() if text and SWITCH.get(text.lower(), True)]
     exporters = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
     if "otelflow" in exporters:
         variables_set.append("OTEL_TRACES_EXPORTER")
     is_off = exporters == "none" or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if variables_set and not is_off:
-        losses.warn_once("not configured", NOT_CONFIGURED, " and ".join(variables_set))
+        losses.warn_once("not configured", NOT_CONFIGURED, " and ".join(variables_set), kind="not configured")
 
 
 #: What the log says when a flow or task runs in a program that the environment, but no code, has configured

@@ -5,6 +5,7 @@ exit of the interpreter in another thread), so each leaves a state that ``close_
 the run, except at the exit of the interpreter: the thread that exits ends what is open.
 """
 
+import contextlib
 import logging
 from _thread import get_ident
 from typing import Final
@@ -53,7 +54,7 @@ def open_run(run: Run, started_ns: int = 0) -> None:
         _report_failure(run, "start", error)
 
 
-def close_run(run: Run, ending: Ending, value: object = None) -> None:
+def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: C901 a call would want room on a full stack
     """End *run*: its place in the context, the object that the user holds, its span, and who is told, in that order.
 
     Called on every path, with what ``endings.ending_of`` says. What is done is not done again: the exit of the
@@ -79,11 +80,13 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:
     try:
         run.ended(value)
     except Exception as error:  # noqa: BLE001 the user's value or exception comes out, whatever is wrong here
-        _report_failure(run, "end", error)
+        _report_failure(run, "result", error)
     finally:
         try:
             if not is_inherited and (run.span is not INVALID_SPAN or ending.error is not None):
                 _report_end(run, ending)
+        except RecursionError:
+            spans.unended.chain = run, False, spans.unended.chain
         except Exception as error:  # noqa: BLE001 observers are told of the end all the same
             _report_failure(run, "end", error)
         finally:
@@ -129,20 +132,23 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
 
     *thrown_in* is the exception that the consumer of a generator has thrown into the body, if it has.
     """
-    if error is thrown_in:  # it comes from outside: where it was raised, it may stand in the trace already
-        above = run.parent
-        while above is not None:
-            if spans.is_recorded(above, error):
-                run.recorded = {id(error): (error, spans.origin(above, error) or run.span_name)}
-            above = above.parent
+    if error is thrown_in:
+        _find_recorded(run, error)
     try:
-        ending = ending_of(error, was_called=run.was_called)
-    except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
-        ending = Ending(semconv.FAILURE, error)
-        if comes_from_outside(trouble):
-            close_run(run, ending)
-            raise
-    close_run(run, ending)
+        try:
+            ending = ending_of(error, was_called=run.was_called)
+        except BaseException as trouble:  # a property of a foreign class, or a group nested too deep
+            ending = Ending(semconv.FAILURE, error)
+            if comes_from_outside(trouble):
+                close_run(run, ending)
+                raise
+        close_run(run, ending)
+    except RecursionError:
+        spans.unended.chain = run, False, spans.unended.chain
+        raise
+    if spans.unended.chain is not None:
+        with contextlib.suppress(RecursionError):  # there is no room yet
+            spans.end_unended()
     if not keeps_inside(run, ending, error):
         if run.kind == "flow" and run.is_recording and settings().note_trace:
             _note_trace(run, error)
@@ -150,6 +156,15 @@ def close_with(run: Run, error: BaseException, thrown_in: object = None) -> bool
     if ending.is_failure:
         _log_failure(run, ending)
     return True
+
+
+def _find_recorded(run: Run, error: BaseException) -> None:
+    """Remember for *run*, which *error* was thrown into, where that was raised: it may stand in the trace already."""
+    above = run.parent
+    while above is not None:
+        if spans.is_recorded(above, error):
+            run.recorded = {id(error): (error, spans.origin(above, error) or run.span_name)}
+        above = above.parent
 
 
 def _note_trace(run: Run, error: BaseException) -> None:
@@ -195,6 +210,7 @@ def close_early(run: Run, value: object = None) -> None:
 
 def end_open_runs() -> None:
     """End each run that is still open, innermost first: it will not get any further."""
+    spans.end_unended()
     for run in sorted(open_runs.open_runs(), key=lambda run: run.clock, reverse=True):
         if run.session is not None:
             run.session.give_up()
@@ -232,7 +248,8 @@ def _report_end(run: Run, ending: Ending) -> None:
 def _report_failure(run: Run, moment: str, error: Exception) -> None:
     if comes_from_outside(error):
         raise error
-    if moment == "start" or (run.is_recording and run.span.is_recording()):  # a span that has ended is not lost
+    is_lost = moment == "start" or (moment == "end" and run.is_recording and run.span.is_recording())
+    if is_lost:  # a span that has ended is not
         losses.lost("traces", f"{moment}_failed")
     if not shutdown.is_too_late(error):
         losses.warn_once(

@@ -13,7 +13,7 @@ from otelflow._core.text.safe_str import comes_from_outside
 class LostRun(NamedTuple):
     """A run that was open when its process was lost, as this process has told: *duration* until the last sign of life.
 
-    *started* are seconds since 1970.
+    *started* are seconds since 1970; *service* is that of the process that was lost: its namespace, and its name.
     """
 
     flow_name: str
@@ -22,6 +22,7 @@ class LostRun(NamedTuple):
     span_id: int
     started: float
     duration: float
+    service: tuple[str, str] = ("", "")
 
 
 class Observer:

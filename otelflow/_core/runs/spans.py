@@ -9,6 +9,7 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContex
 
 from otelflow import semconv
 from otelflow._core.process import losses, provider, trace_address
+from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs.run import Run
 
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
 _MOST_ERRORS: Final = 100
 # Of more links, it is worth while to ask how many the span keeps.
 _FEW_LINKS: Final = 64
+
+
+class _Unended(State):
+    """The runs that a full stack kept from ending their span, or from handing it on: nothing can be called there.
+
+    *chain* is the last of them, whether its span had ended, and the chain of the others; to add to it takes no call.
+    """
+
+    chain: "tuple[Run, bool, Any] | None"
+
+    def reset(self) -> None:
+        """Have none, in a forked child, too: its parent counts them."""
+        self.chain = None
+
+    begin_anew = reset
+
+
+unended: Final = _Unended()
 
 
 def start(run: Run, span_maker: "provider.SpanMaker") -> None:
@@ -66,9 +85,29 @@ def end(run: Run) -> None:
                 span.end(ended_ns)
             else:
                 quick_end(span, ending.result, ended_ns, made_spans)
+        except RecursionError:
+            unended.chain = run, True, unended.chain
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
             message = "A span processor raised when a span ended; the run goes on"
             losses.record("traces", "end_failed", message, error=error)
+
+
+def end_unended() -> None:
+    """End the spans that a full stack has kept from it, now that there may be room; count those that are lost."""
+    while unended.chain is not None:
+        run, has_ended, unended.chain = unended.chain
+        try:
+            if run.is_current:  # the run around it ends it
+                continue
+            if run.is_recording and run.span.is_recording():
+                ending = getattr(run, "ending", None)  # it may have come no further than its start
+                run.span.set_attribute(semconv.RUN_RESULT, semconv.ERROR if ending is None else ending.result)
+                run.span.end(end_of(run))
+            elif has_ended:
+                losses.lost("traces", "end_failed")
+        except RecursionError:
+            unended.chain = run, has_ended, unended.chain
+            raise
 
 
 def _write(run: Run, span: Span, made_spans: int | None, ended_ns: int) -> None:

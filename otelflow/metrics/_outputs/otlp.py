@@ -8,8 +8,9 @@ import atexit
 import functools
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
@@ -22,7 +23,7 @@ from opentelemetry.sdk.environment_variables import (
 )
 from opentelemetry.sdk.metrics import Exemplar as OtlpExemplar
 from opentelemetry.sdk.metrics import export
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otelflow import semconv
@@ -30,11 +31,13 @@ from otelflow._core.process import clock, entry_points, forks, losses, shutdown
 from otelflow._core.process.environment import positive_integer
 from otelflow._core.process.ledger import Account
 from otelflow._core.process.settings import settings
+from otelflow._core.runs.observers import LostRun
 from otelflow._core.text.own_logger import log
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Exemplar, Hooks, Snapshot
-from otelflow.metrics._families import Family, read
+from otelflow.metrics._families import Family, families_of, read
+from otelflow.metrics._others import Service
 from otelflow.metrics._outputs.output import WorkerOutput
 from otelflow_exporters._otlp.endpoint import CURE, ExportStatus, exporter_names, is_otlp, new_exporter
 from otelflow_exporters._otlp.resource import encodable, has_chosen_id, with_own_id
@@ -152,7 +155,7 @@ class OtlpOutput(WorkerOutput):
         if self._spool is not None and shutdown.is_ending() and not self.worker.is_closed:
             return  # the last numbers come in a moment, and are enough
         resource = self._resource if self._is_id_chosen else with_own_id(self._resource)
-        metrics = to_otlp(self.aggregator.snapshot(), resource)
+        metrics = to_otlp(self.aggregator.snapshot(), resource, self.aggregator.others.last_runs())
         if self._spool is not None:
             self._spool.keep(self._spool.encoded(lambda data: encode_metrics(data).SerializeToString(), metrics))
             self._spool.send_soon()
@@ -190,18 +193,29 @@ def _new_spool(output: OtlpOutput, exporter: str) -> Spool | None:
     return Spool(METRICS, place, owner=output, exporter=exporter, on_loss=on_loss)
 
 
-def to_otlp(snapshot: Snapshot, resource: Resource) -> export.MetricsData:
-    """Return *snapshot* as OpenTelemetry's data points, with the names that Prometheus shows."""
+def to_otlp(
+    snapshot: Snapshot, resource: Resource, others: Mapping[Service, Mapping[str, LostRun]] = MappingProxyType({})
+) -> export.MetricsData:
+    """Return *snapshot* as OpenTelemetry's data points, with the names that Prometheus shows.
+
+    They are of *resource*, and the last runs of *others* of theirs.
+    """
     since, now = int(snapshot.since * 1e9), clock.time_ns()
-    metrics = [
-        export.Metric(family.metric.name, family.metric.help, family.metric.unit, _data(family, since, now))
-        for family in read(snapshot)
-        if family.samples
-    ]
+    families_by_resource = [(resource, read(snapshot))]
+    for (namespace, name), runs in others.items():
+        attributes = {SERVICE_NAMESPACE: namespace} if namespace else {}
+        families_by_resource.append((with_own_id(Resource({SERVICE_NAME: name, **attributes})), families_of(runs)))
     scope = InstrumentationScope(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
-    return export.MetricsData(
-        [export.ResourceMetrics(resource, [export.ScopeMetrics(scope, metrics, semconv.SCHEMA_URL)], "")]
-    )
+    reports = []
+    for owner, families in families_by_resource:
+        metrics = [
+            export.Metric(family.metric.name, family.metric.help, family.metric.unit, _data(family, since, now))
+            for family in families
+            if family.samples
+        ]
+        scope_metrics = export.ScopeMetrics(scope, metrics, semconv.SCHEMA_URL)
+        reports.append(export.ResourceMetrics(owner, [scope_metrics], ""))
+    return export.MetricsData(reports)
 
 
 def _data(family: Family, since: int, now: int) -> export.DataT:

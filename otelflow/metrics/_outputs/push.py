@@ -21,8 +21,8 @@ from otelflow._core.process import clock
 from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import FixedCollector, to_prometheus
-from otelflow.metrics._counts import Aggregator, Snapshot
-from otelflow.metrics._families import Family, read
+from otelflow.metrics._counts import Aggregator
+from otelflow.metrics._families import Family, families_of, read
 from otelflow.metrics._outputs.metrics_worker import Refusal
 from otelflow.metrics._outputs.output import WorkerOutput, service_of, warn_of_unnamed
 
@@ -79,19 +79,28 @@ class PushOutput(WorkerOutput):
         self._handler = default_handler
         if choice.username is not None:
             self._handler = functools.partial(basic_auth_handler, username=choice.username, password=choice.password)
-        self._pushed: dict[Group, object] = {}
+        self._pushed: dict[tuple[str, Group], object] = {}
         warn_of_unnamed(choice.job)
 
     def deliver(self, deadline: float) -> None:
         """Push each group with new numbers."""
         refusal = ""
-        for group, families in _groups(self.aggregator.snapshot(), only_last_runs=self.aggregator.is_child):
+        snapshot = self.aggregator.snapshot()
+        own = _groups(read(snapshot), snapshot.active_flows, only_last_runs=self.aggregator.is_child)
+        for job, group, families in [
+            *((self._job, group, families) for group, families in own),
+            *(
+                (service, group, families)
+                for (_, service), runs in self.aggregator.others.last_runs().items()
+                for group, families in _groups(families_of(runs), set(), only_last_runs=True)
+            ),
+        ]:
             numbers = [
                 (metric.name, sample.labels, sample.value, sample.distribution.count if sample.distribution else 0)
                 for metric, samples in families
                 for sample in samples
             ]
-            if self._pushed.get(group) == numbers:
+            if self._pushed.get((job, group)) == numbers:
                 continue
             seconds = deadline - clock.monotonic()
             if seconds <= 0:
@@ -102,18 +111,19 @@ class PushOutput(WorkerOutput):
             key = {**{name: value for name, value in group if value not in _DOTS}, **dots}
             timeout = min(_TIMEOUT_SECONDS, seconds)
             try:
-                push_to_gateway(self._url, self._job, collector, key, timeout, handler=self._handler)
+                push_to_gateway(self._url, job, collector, key, timeout, handler=self._handler)
             except HTTPError as error:  # of this group, perhaps not of the others
                 refusal = refusal or f"{error} for {dict(group)}"
             else:
-                self._pushed[group] = numbers
+                self._pushed[job, group] = numbers
         if refusal:
             raise Refusal(refusal)
 
 
-def _groups(snapshot: Snapshot, *, only_last_runs: bool) -> Iterator[tuple[Group, list[Family]]]:
+def _groups(
+    families: list[Family], active_flows: set[str], *, only_last_runs: bool
+) -> Iterator[tuple[Group, list[Family]]]:
     """Yield each group with its families: first of last runs, then of flows that have run, then of the process."""
-    families = read(snapshot)
     last_runs = [family for family in families if family.metric.is_of_last_run]
     for sample in last_runs[0].samples:
         group = tuple(zip(last_runs[0].metric.labels, sample.labels, strict=True))
@@ -121,7 +131,7 @@ def _groups(snapshot: Snapshot, *, only_last_runs: bool) -> Iterator[tuple[Group
     if only_last_runs:
         return
     others = [family for family in families if not (family.metric.is_of_last_run or family.metric.is_live)]
-    for flow in sorted(snapshot.active_flows):
+    for flow in sorted(active_flows):
         yield (("flow", flow),), [_with_labels(family, (flow,)) for family in others if family.metric.is_of_flows]
     yield (), [family for family in others if not family.metric.is_of_flows]
 

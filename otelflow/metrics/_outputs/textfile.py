@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._collector import FixedCollector, to_prometheus
 from otelflow.metrics._counts import Aggregator
-from otelflow.metrics._families import OF_LAST_RUN, read
+from otelflow.metrics._families import OF_LAST_RUN, families_of, read
 from otelflow.metrics._outputs.output import WorkerOutput, service_of, warn_of_unnamed
 
 _SUFFIX: Final = ".prom"
@@ -111,6 +111,8 @@ class TextfileOutput(WorkerOutput):
                         for sample in family.samples
                         if sample.name in OF_LAST_RUN or sample.labels.get("service") != self._service
                     ]
+            for (_, service), runs in self.aggregator.others.last_runs().items():
+                earlier = _merged(earlier, [to_prometheus(family, service=service) for family in families_of(runs)])
             text = generate_latest(FixedCollector(_merged(earlier, current)))
             folder.write(self._path.name, foreign.encode() + text, _READABLE)
 
@@ -145,7 +147,7 @@ def _is_readable(line: str) -> bool:
     return True
 
 
-def _merged(earlier: Iterable[core.Metric], current: list[core.Metric]) -> Iterable[core.Metric]:
+def _merged(earlier: list[core.Metric], current: list[core.Metric]) -> list[core.Metric]:
     """Return both, *current* in place of the same series in *earlier*; but of the last run, the newer of the two."""
     times = {
         _key(sample): sample.value
@@ -171,7 +173,7 @@ def _merged(earlier: Iterable[core.Metric], current: list[core.Metric]) -> Itera
         into.samples = [sample for sample in into.samples if _key(sample) not in outdated]
         keys = {_key(sample) for sample in into.samples}
         into.samples += [sample for sample in family.samples if _key(sample) not in keys]
-    return merged.values()
+    return list(merged.values())
 
 
 def _key(sample: core.Sample) -> tuple[str, frozenset[tuple[str, str]]]:

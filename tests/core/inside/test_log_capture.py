@@ -151,14 +151,55 @@ def test_a_program_that_wants_no_last_resort_has_none(monkeypatch, capsys, no_ha
 
 def test_the_run_logger_passes_a_record_to_the_application_once_from_its_first_use_on(monkeypatch, app_handler):
     logger = logging.getLogger("otelflow.run")
-    monkeypatch.setattr(logger, "handlers", [])
-    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.delitem(vars(logger), "callHandlers", raising=False)
     logger.setLevel(logging.ERROR)
 
     run = run_of(lambda: (get_run_logger().warning("first"), get_run_logger().debug("second")))
 
     assert app_handler == ["first"]
     assert said(run)[:2] == [(30, "first"), (10, "second")]
+
+
+def test_the_run_logger_says_that_it_propagates_for_what_hangs_its_handlers_on_all_others():
+    get_run_logger()
+
+    assert logging.getLogger("otelflow.run").propagate
+
+
+def test_a_library_that_has_wrapped_what_lets_handlers_have_records_is_told_once_also_without_a_handler(
+    monkeypatch, capsys, no_handlers
+):
+    no_handlers()
+    records = []
+    original = logging.Logger.callHandlers
+
+    def wrapped(logger, record):
+        records.append(record.getMessage())
+        original(logger, record)
+
+    monkeypatch.setattr(logging.Logger, "callHandlers", wrapped)
+    run = run_of(lambda: get_run_logger().warning("told"))
+
+    assert records == ["told"]
+    assert capsys.readouterr().err == "told\n"
+    assert said(run)[0] == (30, "told")
+
+
+def test_a_handler_of_the_run_logger_itself_gets_what_its_level_lets_through():
+    shown = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            shown.append(record.getMessage())
+
+    handler = Handler(logging.INFO)
+    logging.getLogger("otelflow.run").addHandler(handler)
+    try:
+        run_of(lambda: (get_run_logger().debug("low"), get_run_logger().info("high")))
+    finally:
+        logging.getLogger("otelflow.run").removeHandler(handler)
+
+    assert shown == ["high"]
 
 
 def test_ctrl_c_while_a_record_is_made_text_comes_out(monkeypatch, no_handlers):

@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import otelflow
-from otelflow import flow, semconv, task
+from otelflow import flow, metrics, semconv, task
 from otelflow._core.process import losses, process, provider, shutdown
 from otelflow._core.runs.current import current_run
 from support.flows import leaf
@@ -252,18 +252,18 @@ def test_a_run_without_configure_says_once_which_variables_nobody_has_read(monke
     assert [record.getMessage() for record in caplog.records] == ([provider.NOT_CONFIGURED % names] if names else [])
 
 
-def test_what_configure_has_read_is_not_called_unread(monkeypatch, caplog):
-    monkeypatch.setenv("OTELFLOW_METRICS", "registry")
-    otelflow.configure()
+def test_a_program_that_sets_up_its_metrics_alone_is_not_told_of_configure(monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    metrics.use("registry")
 
     leaf()
 
     assert caplog.records == []
 
 
-def test_what_metrics_have_read_alone_is_not_called_unread(monkeypatch, caplog):
+def test_what_configure_has_read_is_not_called_unread(monkeypatch, caplog):
     monkeypatch.setenv("OTELFLOW_METRICS", "registry")
-    otelflow.metrics.use()
+    otelflow.configure()
 
     leaf()
 

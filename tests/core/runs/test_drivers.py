@@ -612,65 +612,6 @@ def test_a_failure_that_stays_in_its_task_gives_none(spans, kind):
     assert result(spans.one("task inner")) == "failure"
 
 
-def test_ctrl_c_during_execute_in_a_running_loop_cancels_the_flow_and_comes_out(spans, monkeypatch, warnings_said):
-    join = threading.Thread.join
-    waiting = threading.Event()
-
-    def interrupted(thread, timeout=None):
-        if thread.name == "otelflow-execute" and not waiting.is_set():
-            waiting.set()
-            begun.wait(10)
-            raise KeyboardInterrupt
-        join(thread, timeout)
-
-    begun = threading.Event()
-
-    @flow
-    async def endless():
-        begun.set()
-        await asyncio.Event().wait()
-
-    async def main():
-        endless().execute()
-
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(main())
-
-    assert result(spans.one("flow endless")) == "cancellation"
-
-
-def test_ctrl_c_before_the_thread_of_execute_has_a_loop_cancels_the_flow_too(spans, monkeypatch, warnings_said):
-    begins = threading.Event()
-    run = drivers._InThread._run
-
-    def late(self):
-        begins.wait(10)
-        run(self)
-
-    def interrupted(thread, timeout=None):
-        if thread.name == "otelflow-execute" and not begins.is_set():
-            begins.set()
-            raise KeyboardInterrupt
-        join(thread, timeout)
-
-    join = threading.Thread.join
-
-    @flow
-    async def endless():
-        await asyncio.Event().wait()
-
-    async def main():
-        endless().execute()
-
-    monkeypatch.setattr(drivers._InThread, "_run", late)
-    monkeypatch.setattr(threading.Thread, "join", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(main())
-
-    assert spans.open_spans == 0
-
-
 def test_a_generator_exit_that_was_thrown_in_comes_out(spans):
     generator = counts()
     next(generator)

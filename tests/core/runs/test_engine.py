@@ -422,8 +422,14 @@ def test_a_run_whose_start_fails_goes_on_and_is_counted_and_said(listener, monke
     assert (current_run(), open_runs.open_runs()) == (None, [])
 
 
-@pytest.mark.parametrize("place", [(Run, "ended"), (engine.spans, "end")], ids=["the object of the user", "the span"])
-def test_a_run_whose_end_fails_in_one_place_ends_in_all_others(spans, listener, monkeypatch, caplog, place):
+@pytest.mark.parametrize(
+    ("place", "moment", "lost"),
+    [((Run, "ended"), "result", {}), ((engine.spans, "end"), "end", {("traces", "end_failed"): 1})],
+    ids=["the object of the user", "the span"],
+)
+def test_a_run_whose_end_fails_in_one_place_ends_in_all_others(
+    spans, listener, monkeypatch, caplog, place, moment, lost
+):
     monkeypatch.setattr(*place, Mock(side_effect=RuntimeError("odd")))
 
     run = opened()
@@ -431,8 +437,8 @@ def test_a_run_whose_end_fails_in_one_place_ends_in_all_others(spans, listener, 
     engine.close_run(run, SUCCESS)
 
     assert span.is_recording() is (place[1] == "end")
-    assert losses.dropped == {("traces", "end_failed"): 1}
-    assert caplog.messages == ["The end of a run could not be reported; the run goes on"]
+    assert losses.dropped == lost
+    assert caplog.messages == [f"The {moment} of a run could not be reported; the run goes on"]
     assert listener.told[-1] == ("ended", "bare", "success")
     assert (current_run(), open_runs.open_runs(), run.is_open) == (None, [], False)
 
