@@ -41,6 +41,11 @@ TASKS = """
             return amount + 1
 
     ship = app.register_task(Ship())
+
+    class Return(Ship):
+        name = "return"
+
+    back = app.register_task(Return())
 """
 
 
@@ -100,6 +105,16 @@ def test_a_task_that_is_a_class_is_named_by_its_method(tasks, spans):
 
     assert module.ship.delay(1).get() == 2
     assert spans.tree() == [("flow run", "success", [])]
+
+
+def test_a_task_whose_class_has_its_method_from_another_is_named_by_itself(tasks, spans):
+    module = tasks("shop.tasks:back")
+
+    assert (module.back.delay(1).get(), module.ship.delay(2).get()) == (2, 3)
+    assert spans.tree() == [("flow back", "success", [])]
+    OtelflowInstrumentor().uninstrument()
+    assert module.back(3) == 4
+    assert len(spans.spans) == 1
 
 
 def test_arguments_that_do_not_fit_are_still_refused_by_celery_before_they_are_sent(tasks):

@@ -35,7 +35,7 @@ _SECONDS_OF_KILLED: Final = 3.0
 #: The end of a flow that was not a success waits so long for what runs before it says so
 _SECONDS_OF_SILENCE: Final = 1.0
 _WAITS: Final = (
-    "A flow that failed or was interrupted waits for %d submitted tasks, which run and cannot be stopped (%s); "
+    "A flow that failed or was interrupted waits for what it has submitted, which runs and cannot be stopped (%d: %s); "
     "Ctrl-C now ends it without them"
 )
 
