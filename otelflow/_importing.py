@@ -59,7 +59,8 @@ def load_file(path: Path) -> ModuleType:
     name = file.stem if is_free else f"otelflow_run_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise TargetNotFound(f"The file {path} is no Python program: its name must end with .py")
+        cure = "; patterns in it are for --instrument" if path.suffix == ".toml" else ""
+        raise TargetNotFound(f"The file {path} is no Python program: its name must end with .py{cure}")
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and pickle look a class's module up by its name.
     sys.modules[name] = module

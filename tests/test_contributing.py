@@ -64,6 +64,15 @@ def test_each_file_that_the_map_or_a_recipe_names_is_there():
     assert missing == []
 
 
+def test_each_folder_that_a_row_of_the_tree_names_is_in_its_room():
+    tree = BODY[BODY.index("## The tree") : BODY.index("## Rules")]
+    rows = [row.split("|")[1:3] for row in re.findall(r"^\| `.*$", tree, re.MULTILINE)]
+    folders = [(room, name) for room, question in rows for name in re.findall(r"`([a-z_]+/)`", question)]
+
+    assert len(folders) > 5
+    assert [(room, name) for room, name in folders if not (ROOT / room.strip(" `") / name).is_dir()] == []
+
+
 def test_each_name_that_the_map_or_a_recipe_uses_is_in_the_tree():
     names = {
         part

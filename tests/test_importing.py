@@ -2,7 +2,7 @@ import importlib
 
 import pytest
 
-from otelflow._importing import import_for_user, text_of
+from otelflow._importing import import_for_user, load_file, text_of
 from otelflow.errors import TargetNotFound, TargetNotImportable
 
 
@@ -61,3 +61,14 @@ def test_ctrl_c_during_an_import_comes_out(write):
 
 def test_the_text_of_an_exception_is_its_message():
     assert text_of(ValueError("five")) == "five"
+
+
+@pytest.mark.parametrize(
+    ("name", "end"), [("a.toml", "with .py; patterns in it are for --instrument"), ("a.txt", "with .py")]
+)
+def test_a_file_of_patterns_is_no_program_and_what_it_is_for_is_said(tmp_path, name, end):
+    (tmp_path / name).write_text("")
+
+    with pytest.raises(TargetNotFound) as refusal:
+        load_file(tmp_path / name)
+    assert str(refusal.value).endswith(end)

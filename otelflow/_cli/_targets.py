@@ -52,8 +52,9 @@ def find(target: str) -> Any:
         )
     if not name:
         names = [name for name in _flow_names(module) if "." not in name]
-        if not names and module.__spec__ is not None and module.__spec__.origin is None:  # a folder of any kind
-            load_file(Path(*place.split(".")))
+        folder = Path(*place.split("."))
+        if not names and module.__spec__ is not None and module.__spec__.origin is None and folder.is_dir():
+            load_file(folder)  # which says that it is one
         if not names:
             raise TargetNotFound(f"{place} has no flow: decorate a function with @flow, then run {place}:its_name")
         if len(names) > 1:

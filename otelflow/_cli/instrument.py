@@ -4,6 +4,8 @@ import contextlib
 import functools
 import logging
 import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -65,7 +67,10 @@ def run(file: Path, context: typer.Context) -> NoReturn:
 def _try_settings(command: Sequence[str]) -> None:
     """Raise ConfigurationError for a variable that the first flow or task of *command* would stumble over."""
     settings.check()
-    if Path(command[0]).name != _FOREIGN:
+    program = shutil.which(command[0])
+    if program is None or Path(program).absolute().parent != Path(sys.executable).absolute().parent:
+        return  # a Python that may have other exporters: what it stumbles over, it says itself
+    if Path(program).name != _FOREIGN:
         # Nothing is stored, sent or served by this process, which is about to become another.
         otelflow.configure(store=False, metrics="off", spool="memory")
     if settings.in_force()["metrics"].value:

@@ -118,7 +118,8 @@ def _texts(owner: Mapping[str, Any]) -> dict[str, str]:
         value = _plain(attribute.get("value", {}))
         if isinstance(value, str) and value.startswith(("[", "{")):
             with contextlib.suppress(ValueError, RecursionError):  # a text of the program's is what it likes
-                value = json.loads(value, parse_float=lambda digits: _number(float(digits)))
+                # NaN, which is no JSON, is no number to int, either.
+                value = json.loads(value, parse_float=lambda digits: _number(float(digits)), parse_constant=int)
         if isinstance(value, list | dict):
             try:
                 value = json.dumps(value, sort_keys=True, allow_nan=False)

@@ -4,6 +4,7 @@
 """
 
 import functools
+import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -54,8 +55,9 @@ def places(module: types.ModuleType) -> Iterator[Place]:
         shared = [app._tasks[task.name] for app in apps if task.name in app._tasks]  # noqa: SLF001 as above
         for sibling in {id(item): item for item in (task, *shared)}.values():
             holder = sibling if "run" in vars(sibling) else type(sibling)
-            if "run" in vars(holder):
-                yield Place(holder, "run", name, vars(holder)["run"])
+            run = inspect.getattr_static(holder, "run")  # a class may have it from another
+            if run is not sys.modules["celery.app.task"].Task.run:
+                yield Place(holder, "run", name, run)
 
 
 def _task_of(value: Any, apps: list[Any]) -> Any:

@@ -106,21 +106,23 @@ def configure_here() -> None:
     configure()
 
 
+def _refuse(plan: Plan, fault: str, pattern: str = "", key: str = "") -> None:
+    """Raise ConfigurationError for the *fault* of a *pattern* or a setting, or if *plan* is lenient, warn once."""
+    text = f"{plan.place}: {pattern}: {fault}" if pattern else fault
+    if plan.is_strict:
+        raise new_mistake(f"{text} {LENIENT}" if pattern else text) from None
+    if pattern in plan.told:
+        return
+    losses.warn_once(key or f"instrument {text}", "%s", text, kind=key or f"instrument {plan.place}")
+    if pattern and TOLD_VARIABLE in os.environ:  # a child that imports the module need not say it again
+        os.environ[TOLD_VARIABLE] += f" {pattern}"
+
+
 def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     """Wrap what *plan* names in *module*, and return it. Raises ConfigurationError, if the plan is strict."""
     if not issubclass(type(module), types.ModuleType):
         return []  # what a program has put in the place of a module
-
-    def refuse(fault: str, pattern: str = "") -> None:
-        text = f"{plan.place}: {pattern}: {fault}" if pattern else fault
-        if plan.is_strict:
-            raise new_mistake(f"{text} {LENIENT}" if pattern else text) from None
-        if pattern in plan.told:
-            return
-        losses.warn_once(f"instrument {text}", "%s", text, kind=f"instrument {plan.place}")
-        if pattern and TOLD_VARIABLE in os.environ:  # a child that imports the module need not say it again
-            os.environ[TOLD_VARIABLE] += f" {pattern}"
-
+    refuse = functools.partial(_refuse, plan)
     wrapped: list[Wrapped] = []
     try:
         for function in wrap_module(module, plan, refuse):
@@ -128,8 +130,11 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
         if wrapped:
             try:
                 configure_here()
+            except ConfigurationError as error:  # of a variable, say; the first run adds nothing to that
+                refuse(str(error), key="not configured")
+            try:
                 _add_listeners(plan)
-            except ConfigurationError as error:  # of a variable, say
+            except ConfigurationError as error:
                 refuse(str(error))
     except BaseException:
         undo([], wrapped)

@@ -27,6 +27,7 @@ class _Mistakes(State):
     def reset(self) -> None:
         """Remember none."""
         self.errors: weakref.WeakSet[ConfigurationError] = weakref.WeakSet()
+        self.is_hook_due = False
 
 
 _mistakes: Final = _Mistakes()
@@ -36,6 +37,10 @@ def new_mistake(text: str) -> ConfigurationError:
     """Return the error that says *text*, which is no fault of the program that it ends."""
     error = ConfigurationError(text)
     _mistakes.errors.add(error)
+    if _mistakes.is_hook_due:
+        _mistakes.is_hook_due = False
+        # Not before there is a mistake: a console of Python's shows other tracebacks where the hook is not its own.
+        sys.excepthook = functools.partial(_tell, sys.excepthook)
     return error
 
 
@@ -52,7 +57,7 @@ def end(error: ConfigurationError) -> NoReturn:
 
 def end_in_one_sentence() -> None:
     """Let a mistake that ends the program be told without the traceback of its imports."""
-    sys.excepthook = functools.partial(_tell, sys.excepthook)
+    _mistakes.is_hook_due = True
 
 
 def _tell(others: _Hook, kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
@@ -21,8 +22,6 @@ _OF_C: Final = (
     types.ClassMethodDescriptorType,
     types.WrapperDescriptorType,
 )
-#: What a decorator of wrapt's makes
-_PROXY: Final[Any] = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)  # only wrapt 2 has the first
 
 
 class Wrapped(NamedTuple):
@@ -64,9 +63,8 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
                 refuse(_why_not(rule, module, matches, standing), rule.pattern)
             continue
         for place in filter(lambda place: _is_wrappable(place.value), matches):
-            # An imported function is wrapped only by a rule without wildcards. What stands in a class that was written
-            # here is none, also where a decorator of another module has left no trace of it.
-            is_own = "." in place.qualname or getattr(function_of(place.value), "__module__", None) == name
+            # An imported function is wrapped only by a rule without wildcards.
+            is_own = _is_written(place, name)
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
                     replacement = _replacement(rule, place)
@@ -76,6 +74,19 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
                     continue
                 keys.add((id(place.holder), place.name))
                 yield Wrapped(name, place, replacement, others.get(id(place), 0) if is_own else 0)
+
+
+def _is_written(place: Place, module: str) -> bool:
+    """Tell whether a function was written in *module*: none that a class has taken from another, as it stands there."""
+    function = function_of(place.value)
+    home = getattr(function, "__module__", None)
+    if home == module or "." not in place.qualname:
+        return bool(home == module)
+    # What a decorator of another module has made of a method was made in a function there, and stands nowhere there.
+    origin = sys.modules.get(str(home))
+    names = vars(origin) if is_a(origin, types.ModuleType) else {}
+    is_of_there = any(value is function for value in list(names.values()))
+    return not is_of_there and "<locals>" in getattr(function, "__qualname__", "<locals>")
 
 
 def _replacement(rule: Rule, place: Place) -> Any:
@@ -117,7 +128,7 @@ def _is_wrappable(value: Any) -> bool:
 
 def _is_function(value: Any) -> bool:
     """Tell whether *value* is a function, or what a cache, a decorator of wrapt's or a partial has made of one."""
-    if is_a(value, _PROXY):
+    if is_a(value, wrapt.FunctionWrapper):  # another proxy may be a lazy one, and is not asked
         return _is_function(value.__wrapped__)
     return is_a(value, types.FunctionType, functools.partial) or hasattr(type(value), "cache_info")
 

@@ -60,6 +60,15 @@ def test_a_folder_is_told_as_one_with_and_without_its_slash(tmp_path, monkeypatc
             targets.find(target)
 
 
+def test_a_package_without_a_file_that_lies_elsewhere_has_no_flow(tmp_path, monkeypatch):
+    (tmp_path / "library" / "spread_out").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "library")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(TargetNotFound, match="spread_out has no flow"):
+        targets.find("spread_out")
+
+
 def test_a_windows_path_has_a_colon_of_its_own():
     assert targets.place_of(r"C:\flows\orders.py") == r"C:\flows\orders.py"
     assert targets.place_of(r"C:\flows\orders.py:total") == r"C:\flows\orders.py"

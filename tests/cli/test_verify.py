@@ -180,6 +180,7 @@ def array(*values):
             {"stringValue": '{"a":null,"b":1}'},
         ),
         ({"stringValue": "[not JSON"}, {"stringValue": "[not JSON"}),
+        ({"stringValue": "[NaN]"}, {"stringValue": "[NaN]"}),
     ],
 )
 def test_what_jaeger_writes_in_another_form_is_no_difference(jaeger, stored, arrived):
@@ -200,6 +201,7 @@ def test_what_jaeger_writes_in_another_form_is_no_difference(jaeger, stored, arr
         (array({"intValue": "9007199254740993"}), {"stringValue": "[9007199254740992]"}),
         (array({"doubleValue": 1.5}), {"stringValue": ""}),
         ({"stringValue": "[1]"}, {"stringValue": "[2]"}),
+        ({"stringValue": "[NaN, 1]"}, {"stringValue": "[NaN, 2]"}),
     ],
 )
 def test_another_value_is_a_difference(jaeger, stored, arrived):

@@ -41,6 +41,11 @@ TASKS = """
             return amount + 1
 
     ship = app.register_task(Ship())
+
+    class Return(Ship):
+        name = "return"
+
+    back = app.register_task(Return())
 """
 
 
@@ -56,10 +61,17 @@ def tasks(shop):
 
     state = importlib.import_module("celery._state")
     earlier = set(state._on_app_finalizers)
+    _forget_applications(state)
     yield load
     OtelflowInstrumentor().uninstrument()
     state._on_app_finalizers.intersection_update(earlier)  # shared tasks would be those of the next test's application
-    load().app.close()
+    _forget_applications(state)
+
+
+def _forget_applications(state):
+    """Let no application that is still in memory have the shared tasks of the next one."""
+    for app in list(state._get_active_apps()):
+        state._deregister_app(app)
 
 
 @pytest.mark.parametrize("is_finalized", [False, True], ids=["made later", "made before"])
@@ -93,6 +105,16 @@ def test_a_task_that_is_a_class_is_named_by_its_method(tasks, spans):
 
     assert module.ship.delay(1).get() == 2
     assert spans.tree() == [("flow run", "success", [])]
+
+
+def test_a_task_whose_class_has_its_method_from_another_is_named_by_itself(tasks, spans):
+    module = tasks("shop.tasks:back")
+
+    assert (module.back.delay(1).get(), module.ship.delay(2).get()) == (2, 3)
+    assert spans.tree() == [("flow back", "success", [])]
+    OtelflowInstrumentor().uninstrument()
+    assert module.back(3) == 4
+    assert len(spans.spans) == 1
 
 
 def test_arguments_that_do_not_fit_are_still_refused_by_celery_before_they_are_sent(tasks):

@@ -125,6 +125,35 @@ def test_a_variable_of_opentelemetry_does_so_too(program, name, value):
 
 
 @pytest.mark.parametrize("command", ["run", "opentelemetry-instrument"])
+def test_a_program_without_a_mistake_has_the_hook_of_its_interpreter(program, command):
+    (program / "main.py").write_text("import sys, shop.jobs\nprint(sys.excepthook is sys.__excepthook__)\n")
+    arguments = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    done = otelflow(program, *arguments) if command == "run" else _by_opentelemetry(program)
+
+    assert (done.returncode, done.stdout) == (0, "True\n")
+
+
+def test_a_variable_says_nothing_of_a_python_that_may_have_other_exporters(program):
+    arguments = ("run", "--instrument", "otelflow.toml", "--", "sh", "-c", "echo started")
+
+    done = otelflow(program, *arguments, OTEL_TRACES_EXPORTER="foo")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
+
+
+def test_a_lenient_file_starts_without_an_exporter_that_is_not_there_and_says_that_once(program):
+    with (program / "otelflow.toml").open("a") as file:
+        file.write("strict = false\n")
+    arguments = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    done = otelflow(program, *arguments, OTEL_TRACES_EXPORTER="foo")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "bill 6\n", 1)
+    assert done.stderr.startswith("OTEL_TRACES_EXPORTER: nothing is registered as 'foo'")
+
+
+@pytest.mark.parametrize("command", ["run", "opentelemetry-instrument"])
 def test_a_lenient_file_starts_with_such_a_setting_and_one_warning(program, command):
     with (program / "otelflow.toml").open("a") as file:
         file.write("strict = false\n")

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import signal
+import socket
 import sys
 import textwrap
 import time
@@ -59,7 +60,7 @@ def service(shop):
 
 
 def served(folder, *command, port, count, **variables):
-    """Start *command*, ask it *count* times, end it as a supervisor does; return the answers and the exit code."""
+    """Start *command*, ask it *count* times, end it as a supervisor does; return the answers, exit code, stderr."""
     environment = {"OTELFLOW_STORE": folder / "store", "PYTHONPATH": folder, **variables}
     arguments = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", *command)
     process = start(sys.executable, *arguments, cwd=folder, **environment)
@@ -76,8 +77,8 @@ def served(folder, *command, port, count, **variables):
             except OSError:  # it does not listen yet
                 time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
-        return answers, process.returncode
+        _, said = process.communicate(timeout=60)
+        return answers, process.returncode, said
     finally:
         end(process)
 
@@ -95,7 +96,7 @@ def test_every_request_of_forked_workers_is_one_whole_trace(service, options):
     [port] = free_ports(1)
     command = [Path(sys.executable).with_name("gunicorn"), *options, "-w", "2", "-b", f"127.0.0.1:{port}", "web:app"]
 
-    answers, code = served(service, *command, port=port, count=REQUESTS)
+    answers, code, _ = served(service, *command, port=port, count=REQUESTS)
 
     assert (answers, code) == ([str(sum(range(n)) * 2) for n in range(1, REQUESTS + 1)], 0)
     assert traces(service) == sorted(f"success {n + 2} flow nightly_bill" for n in range(1, REQUESTS + 1))
@@ -107,7 +108,7 @@ def test_every_request_of_an_event_loop_is_one_whole_trace(service):
     [port] = free_ports(1)
 
     command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", "web:app"]
-    answers, _ = served(service, *command, port=port, count=REQUESTS)
+    answers, _, _ = served(service, *command, port=port, count=REQUESTS)
 
     assert answers == ["-3"] * REQUESTS
     assert traces(service) == ["success 2 flow nightly_refund"] * REQUESTS
@@ -126,11 +127,30 @@ def test_what_waits_is_delivered_when_a_signal_ends_a_server(service, lifespan, 
         command = [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, "-m", *server]
 
     with OtlpReceiver() as receiver:
-        _, code = served(service, *command, port=port, count=2, **sending_to(receiver))
+        _, code, said = served(service, *command, port=port, count=2, **sending_to(receiver))
 
     assert code == -signal.SIGTERM  # as without
     names = Counter(span.name for span in receiver.spans if span.name.startswith(("task", "flow")))
     assert names == {"task refund": 2, "flow nightly_refund": 2}
+    assert "arrived" not in said
+
+
+@needs("uvicorn")
+def test_what_waits_when_a_signal_ends_a_server_is_told(service):
+    (service / "web.py").write_text(textwrap.dedent(ASGI))
+    [port] = free_ports(1)
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        endpoint = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTELFLOW_SPOOL_DIR": service / "spool"}
+    server = [sys.executable, "-m", "uvicorn", "--port", str(port), "--log-level", "warning", "web:app"]
+
+    _, code, said = served(service, *server, port=port, count=2, OTELFLOW_STORE="off", **variables)
+
+    assert code == -signal.SIGTERM
+    assert said.endswith(
+        "uvicorn ends, and not everything has arrived (what waits in a spool, the next process sends): "
+        "traces to SpoolSpanProcessor: 4 made, 0 delivered, 4 waiting\n"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends programs otherwise")

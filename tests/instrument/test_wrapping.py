@@ -208,6 +208,18 @@ def test_what_a_decorator_of_wrapt_has_made_is_a_task_in_each_place(shapes, span
     assert type(shapes.plain).__name__ == "FunctionWrapper"
 
 
+def test_a_lazy_proxy_of_wrapt_is_not_made(shop):
+    pytest.importorskip("wrapt", minversion="2", reason="only wrapt 2 has lazy proxies")
+    (shop / "shop" / "late.py").write_text(
+        "import wrapt\n\nreport = wrapt.LazyObjectProxy(lambda: 1 / 0)\n\ndef send():\n    return 1\n"
+    )
+    OtelflowInstrumentor().instrument(flows=["shop.late:*"])
+    module = importlib.import_module("shop.late")
+
+    assert module.send() == 1
+    assert OtelflowInstrumentor().functions == ["shop.late:send"]
+
+
 def test_a_method_that_a_decorator_of_another_module_has_replaced_is_one_of_its_class(shop, spans):
     (shop / "shop" / "tools.py").write_text(
         "def needs(function):\n    def inner(self):\n        return function(self)\n    return inner\n"
@@ -221,3 +233,28 @@ def test_a_method_that_a_decorator_of_another_module_has_replaced_is_one_of_its_
     assert module.Api().fetch() == "fetched"
     assert spans.tree() == [("flow fetch", "success", [])]
     assert OtelflowInstrumentor().functions == ["shop.views:Api.fetch"]
+
+
+def test_what_a_class_has_taken_from_another_module_is_not_its_own(shop, spans):
+    (shop / "shop" / "tools.py").write_text(
+        "class Reader:\n    def parse(self):\n        return 3\n\ndef parse(text):\n    return int(text)\n\n"
+        "def make():\n    def inner(self):\n        return 2\n    return inner\n\nmade = make()\n"
+    )
+    (shop / "shop" / "forms.py").write_text(
+        "from shop import tools\n\nclass Form:\n    read = staticmethod(tools.parse)\n    clean = tools.made\n"
+        "    parse = tools.Reader.parse\n"
+        "    def send(self):\n        return self.read('1')\n"
+    )
+    OtelflowInstrumentor().instrument(flows=["shop.forms:*.*"])
+    module = importlib.import_module("shop.forms")
+
+    form = module.Form()
+    assert (form.send(), form.clean(), form.parse(), module.tools.parse("2"), module.tools.made(form)) == (
+        1,
+        2,
+        3,
+        2,
+        2,
+    )
+    assert spans.tree() == [("flow send", "success", [])]
+    assert OtelflowInstrumentor().functions == ["shop.forms:Form.send"]

@@ -1,6 +1,7 @@
 """A flow: one function or ``main``, one trace each time it is executed."""
 
 import copy
+import functools
 import inspect
 import time
 import weakref
@@ -57,6 +58,8 @@ if TYPE_CHECKING:
 else:
     R = TypeVar("R")
 F = TypeVar("F", bound="Flow[Any]")
+# Methods that cannot be called before they are bound
+_METHODS: Final = (classmethod, functools.partialmethod, functools.singledispatchmethod)
 
 
 def _new_run(flow: "Flow[Any]") -> "FlowRun | Flow[Any]":
@@ -75,8 +78,8 @@ def _definition(flow: "Flow[Any]") -> Definition:
     """Return what *flow* runs, which is its ``main`` unless it is set up. Raises FlowNotSetUp."""
     state = flow.flow_state
     if state.definition is None:
-        own = classes.attribute(type(flow), "setup")  # a user's class may have a value under that name
-        if "setup" not in vars(flow) and (callable(own) or isinstance(own, classmethod)):
+        own = vars(flow).get("setup", classes.attribute(type(flow), "setup"))
+        if callable(own) or isinstance(own, _METHODS):  # a user's class may have a value under that name
             _ = flow.setup()
         if state.definition is None:  # a user's class has a setup() of its own
             _ = Flow.setup(flow)

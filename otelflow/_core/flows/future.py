@@ -265,7 +265,8 @@ def has_failed(future: Future[Any]) -> bool:
 
 def failure_of(future: Future[Any]) -> BaseException:
     """Return why *future*, which is done, has no result."""
-    return (has_failed(future) and future._exception) or concurrent.futures.CancelledError()  # noqa: SLF001
+    error = future._exception if future._state == "FINISHED" else None  # noqa: SLF001 it is one of ours
+    return concurrent.futures.CancelledError() if error is None else error  # its class may say that it is false
 
 
 def value_of(future: Future[Any]) -> Any:

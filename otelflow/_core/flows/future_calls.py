@@ -262,18 +262,20 @@ class Call:
         *result* is that of a run in another process.
         """
         future, run = self.future, self.run_of_task
-        if run is not None and run.is_closed:
-            result = run.ending.result
-            if run.span is not INVALID_SPAN:
-                future.span_context = spans.context_of(run.span)
-        if self.group is not None:
-            self.group.ended(result or semconv.ERROR)
-        self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
-        is_failure = error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error)
-        if is_failure and self.session.flow_run is not None:  # the end of the flow tells of it
-            self.session.failures.append(future)
-        settle(future, value, error)
-        self.session.forget(self)
+        try:
+            if run is not None and run.is_closed:
+                result = run.ending.result
+                if run.span is not INVALID_SPAN:
+                    future.span_context = spans.context_of(run.span)
+            if self.group is not None:
+                self.group.ended(result or semconv.ERROR)
+        finally:  # also after Ctrl-C: who waits for the future would wait for ever
+            self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
+            is_failure = error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error)
+            if is_failure and self.session.flow_run is not None:  # the end of the flow tells of it
+                self.session.failures.append(future)
+            settle(future, value, error)
+            self.session.forget(self)
 
     def cancelled(self) -> None:
         """Tell that it was cancelled before it ran, or stop it on its loop; the future is cancelled already."""
@@ -312,8 +314,10 @@ class Call:
 
     def end_unrun(self, ending: Ending, started_ns: int = 0) -> None:
         """Make the span of a task that was never run, or that ran, since *started_ns*, in a process that is lost."""
-        self._span_of(ending, started_ns)
-        self.end(None, ending.error)
+        try:
+            self._span_of(ending, started_ns)
+        finally:  # as in end()
+            self.end(None, ending.error)
 
     def _span_of(self, ending: Ending, started_ns: int = 0) -> None:
         run = self._new_run(self.args, self.kwargs)

@@ -35,7 +35,7 @@ _SECONDS_OF_KILLED: Final = 3.0
 #: The end of a flow that was not a success waits so long for what runs before it says so
 _SECONDS_OF_SILENCE: Final = 1.0
 _WAITS: Final = (
-    "A flow that failed or was interrupted waits for %d submitted tasks, which run and cannot be stopped (%s); "
+    "A flow that failed or was interrupted waits for what it has submitted, which runs and cannot be stopped (%d: %s); "
     "Ctrl-C now ends it without them"
 )
 
@@ -277,13 +277,13 @@ class Session:
         has_ended = False
         if type(error) is not GeneratorExit:  # it may not wait
             with contextlib.suppress(BaseException):  # *error* comes out; who cancels once more waits no longer
-                import asyncio  # noqa: PLC0415 its loop runs, so it is there
-
-                timer = asyncio.get_running_loop().call_later(_SECONDS_OF_SILENCE, self._tell_of_waiting)
+                loop = running_loop()  # trio has none, and there nothing is said
+                timer = None if loop is None else loop.call_later(_SECONDS_OF_SILENCE, self._tell_of_waiting)
                 try:
                     await self.end_async()
                 finally:
-                    timer.cancel()
+                    if timer is not None:
+                        timer.cancel()
                 has_ended = True
         if not has_ended:  # else the end of the run would wait, and the loop with it
             self.give_up()

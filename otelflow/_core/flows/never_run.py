@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from types import CodeType, CoroutineType, FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Final
 
@@ -142,7 +143,7 @@ def _kept_by_script(gc: ModuleType) -> Iterator[Any]:
         is_foreign = issubclass(type(value), type) and classes.module_of(value) != "__main__"
         if is_foreign or type(value) in _WAYS_OUT or len(values) > _MOST_KEPT:
             continue
-        for item in gc.get_referents(value):
+        for item in islice(gc.get_referents(value), _MOST_KEPT):
             if gc.is_tracked(item) and id(item) not in ids:
                 ids.add(id(item))
                 values.append(item)

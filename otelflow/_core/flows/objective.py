@@ -27,7 +27,8 @@ class Objective:
     Each part may be left out, but not all three. ``otelflow generate alerts`` makes alerts of it.
 
     *success* (float between 0 and 1): the share of good runs; 0.99 unless given.
-    *duration* (str such as ``"90s"`` or ``"1h 30m"``, or timedelta; up to 7 days): the time that they take at most.
+    *duration* (str such as ``"90s"`` or ``"1h 30m"``, or timedelta; up to 7 days): the time that they take at most. The
+    alert about that needs ten runs in three days; a flow that runs less often wants ``timeout=``, too.
     *every* (the same, up to 31 days): how often one succeeds.
     *runbook* (str): the line or address that tells the reader of an alert what to do.
 

@@ -45,7 +45,8 @@ def _markdown(data: object, excerpt: Excerpt) -> object:
 
 def _table(data: object, excerpt: Excerpt) -> object:
     """A list of rows (dicts or lists), a dict of columns, one row as a dict or a model, or a data frame."""
-    rows = [data] if has_fields(data) else frame_rows(data)  # one model is one row, as one dict is
+    # One model is one row, as one dict is; a model that is a collection has rows of its own.
+    rows = [data] if has_fields(data) and not isinstance(data, Collection) else frame_rows(data)
     if rows is None and isinstance(data, Mapping):
         pairs = list(itertools.islice(data.items(), _MOST_COLUMNS + 1))  # whatever it says of its length
         data, excerpt.is_cut = dict(pairs[:_MOST_COLUMNS]), len(pairs) > _MOST_COLUMNS

@@ -39,7 +39,7 @@ def check_listener(candidate: object) -> None:
             f"{brief_repr(candidate)} is no listener: subclass otelflow.Listener and override a hook such as "
             "on_task_stop, or append a callable to flow_events.event_listeners"
         )
-    _refuse_misspelt_hooks(type(candidate))
+    _refuse_misspelt_hooks(candidate)
     for name in (*HOOKS.values(), "on_event", "notify"):
         if hasattr(candidate, name):
             check_hook(f"{type(candidate).__name__}.{name}", getattr(candidate, name))
@@ -80,18 +80,21 @@ def check_hook(name: str, hook: object) -> None:
         raise InvalidListener(f"{deaf}: {error}") from None
 
 
-def _refuse_misspelt_hooks(kind: type) -> None:
+def _refuse_misspelt_hooks(candidate: RunListener) -> None:
     """Raise InvalidListener for a method whose name is nearly that of a hook: it would never be called."""
     import difflib  # noqa: PLC0415 as late as a listener is added
     import re  # noqa: PLC0415 as above
 
+    kind = type(candidate)
     hooks = {*HOOKS.values(), "on_event", "on_start", "on_end"}
+    # Who hears an event may call a method of his own with it: ``on_task_failed`` for some of those of ``on_task_stop``.
+    unheard = {hook for event_type, hook in HOOKS.items() if not candidate.wants(event_type)}
     for name in dir(kind):
         if not name.startswith("on") or name.startswith("on__") or name in hooks:
             continue
         plain = name.replace("_", "").lower()
         matches = [(match[1], word) for word, pattern in _FOREIGN.items() if (match := re.fullmatch(pattern, plain))]
-        close = [f"on_{subject}_{verb}" for subject, verb in matches]
+        close = [hook for subject, verb in matches if (hook := f"on_{subject}_{verb}") in unheard]
         if name.startswith("on_"):
             close += difflib.get_close_matches(name.lower(), hooks, n=1, cutoff=_MISSPELT)
         if close:

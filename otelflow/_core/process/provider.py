@@ -202,7 +202,7 @@ def _tell_what_waits_for_configure() -> None:
         variables_set.append("OTEL_TRACES_EXPORTER")
     is_off = exporters == "none" or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     if variables_set and not is_off:
-        losses.warn_once("not configured", NOT_CONFIGURED, " and ".join(variables_set))
+        losses.warn_once("not configured", NOT_CONFIGURED, " and ".join(variables_set), kind="not configured")
 
 
 #: What the log says when a flow or task runs in a program that the environment, but no code, has configured

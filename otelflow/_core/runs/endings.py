@@ -116,13 +116,14 @@ _TIMEOUTS: Final = {
 }
 # What the name of a class says in a package that has no line above; that of a mistake ("InvalidTimeout") says it not.
 _LATE: Final = (
-    r"(?<!Invalid)(Timeout|TimedOut)(Error|Exception|Expired|Exceeded)?\Z|\ATIMEOUT\Z|(Deadline|TimeLimit)Exceeded"
+    r"(?<!Invalid)(?<!Illegal)(?<!Negative)(?<!Unsupported)(?<!Missing)(?<!Wrong)(?<!Bad)(?<!No)"
+    r"(Timeout|TimedOut)(Error|Exception|Expired|Exceeded)?\Z|\ATIMEOUT\Z|(Deadline|TimeLimit)Exceeded"
 )
 # These stand for another exception: how it is read.
 _WRAPPERS: Final[Mapping[str, Mapping[str, Callable[[Any], object]]]] = {
     "requests": {"ConnectionError": lambda error: error.args[0]},
     "sqlalchemy": {"DBAPIError": lambda error: error.orig},
-    "tenacity": {"RetryError": lambda error: error.last_attempt.exception()},
+    "tenacity": {"RetryError": lambda error: error.last_attempt.exception(timeout=0)},
     "urllib": {"URLError": lambda error: error.reason},
     "urllib3": {"MaxRetryError": lambda error: error.reason},
 }

@@ -60,8 +60,8 @@ _ARRAY: Final = ("tolist", "shape", "dtype")
 _SERIES: Final = ("to_list", "dtype", "__len__")
 _ARROW_ARRAY: Final = ("to_pylist", "null_count", "slice")
 _ARROW_SCALAR: Final = ("as_py", "is_valid")
+_C_OBJECT: Final = ("__ctypes_from_outparam__", "_b_base_", "_b_needsfree_")
 _C_ARRAY: Final = ("_length_", "_type_", "__ctypes_from_outparam__")
-_C_NUMBER: Final = ("value", "_type_", "__ctypes_from_outparam__")
 _C_STRUCTURE: Final = ("_fields_", "__ctypes_from_outparam__")
 _ARGPARSE: Final = ("_get_args", "_get_kwargs", "__contains__")
 _PYDANTIC: Final = ("model_dump", "model_fields")
@@ -158,14 +158,27 @@ class _Conversion:
                 return self.sequence(rows(value), len(value) if hasattr(value, "__len__") else None, depth)
         if _offers(value, _ARRAY):
             return self.array(value, depth)
-        if _offers(value, _SERIES) or _offers(value, _ARROW_ARRAY) or _offers(value, _C_ARRAY):
+        if _offers(value, _C_OBJECT):
+            return self.object_of_c(value, depth)
+        if _offers(value, _SERIES) or _offers(value, _ARROW_ARRAY):
             return self.sequence(iter(value), len(value), depth)
-        if _offers(value, _ARROW_SCALAR) or _offers(value, _C_NUMBER):
-            return self.convert(value.as_py() if _offers(value, _ARROW_SCALAR) else value.value, depth + 1)
+        if _offers(value, _ARROW_SCALAR):
+            return self.convert(value.as_py(), depth + 1)
         fields = _fields(value)
-        if fields is not None:
-            return self.mapping(fields, None, depth)
-        return self.text(value)
+        return self.text(value) if fields is None else self.mapping(fields, None, depth)
+
+    def object_of_c(self, value: Any, depth: int) -> Any:
+        """Return an object of ctypes as plain data, if its memory is its own: to read any other may end the process."""
+        kind, owner = type(value), value
+        while owner is not None and not owner._b_needsfree_:
+            owner = None if hasattr(type(owner._b_base_), "contents") else owner._b_base_  # where a pointer leads to
+        if owner is None or _leads_away(kind) or _leads_away(getattr(kind, "_type_", None)):
+            return f"<{type_name(value)}>"  # its own text reads it, too
+        if hasattr(kind, "_length_"):
+            return self.sequence(iter(value), len(value), depth)
+        if hasattr(kind, "_fields_"):
+            return self.mapping(_fields(value) or (), None, depth)
+        return self.convert(value.value, depth + 1) if hasattr(kind, "value") else self.text(value)
 
     def array(self, value: Any, depth: int) -> Any:
         """Return an array, or a number of a library, as plain data."""
@@ -271,6 +284,11 @@ _ROWS: Final = (
 )
 
 
+def _leads_away(kind: Any) -> bool:
+    """Tell whether *kind* of ctypes is a pointer that is followed when its value is read: ``c_char_p`` and the like."""
+    return getattr(kind, "_type_", None) in ("z", "Z", "O")
+
+
 def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
     """Return the fields of a model, a dataclass, a class of attrs or a structure of C; None for anything else."""
     if _offers(value, _PYDANTIC):
@@ -279,7 +297,8 @@ def _fields(value: Any) -> Iterable[tuple[str, Any]] | None:
         return list(value.dict().items())
     if _offers(value, _C_STRUCTURE):
         kinds = reversed(type(value).__mro__)
-        return [(name, getattr(value, name)) for kind in kinds for name, *_ in vars(kind).get("_fields_", ())]
+        fields = [field for kind in kinds for field in vars(kind).get("_fields_", ())]
+        return [(name, kind.__name__ if _leads_away(kind) else getattr(value, name)) for name, kind, *_ in fields]
     if isinstance(value, SimpleNamespace) or _offers(value, _ARGPARSE):
         return list(vars(value).items())
     if not has_fields(value):

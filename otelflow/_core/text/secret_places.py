@@ -75,9 +75,10 @@ _PASSWORDS_WITHOUT_BLANKS: Final = (
     "密码", "密碼", "口令", "密钥", "密鑰", "パスワード", "パスフレーズ", "暗証番号", "비밀번호", "암호",
 )  # fmt: skip
 _SAID_WITHOUT_BLANKS: Final = r"[ ]?(?:[:\uff1a=]|是|为|為|は|는|은)"
-# Letters and a digit, and no date
+# Letters and a digit, no date, and not how it is kept: "ist SHA256-verschlüsselt"
 _LETTERS_AND_DIGITS: Final = (
-    r"[ ]{0,3}(?!\d{4}-\d\d|\d\d?[.:]\d\d)(?=[\"'«「]?[^\s\"'«「]{6})(?=\S{0,60}\d)(?=\S{0,60}[A-Za-z])"
+    r"[ ]{0,3}(?!\d{4}-\d\d|\d\d?[.:]\d\d|(?i:sha|md|aes|utf|rsa|base)-?\d{1,3}(?![\da-f]))"
+    r"(?=[\"'«「]?[^\s\"'«「]{6})(?=\S{0,60}\d)(?=\S{0,60}[A-Za-z])"
 )
 
 #: Places in a text where a secret stands, with a piece of text that is found there (in lower case).

@@ -194,7 +194,8 @@ def _too_slow(program: Program, flow: str, objective: Objective, duration: float
         severity="ticket",
         summary="{{ $value | humanizePercentage }} of the runs of flow {{ $labels.flow }} ({{ $labels.job }}) "
         "take too long.",
-        description=f"Promised is that {percent(objective.share)} of its runs take at most {in_units(duration)}.",
+        description=f"Promised is that {percent(objective.share)} of its runs take at most {in_units(duration)}. "
+        f"It takes {BUSY} runs in three days to tell.",
         runbook=runbook(
             "Sort the traces of the flow by duration and look for the task that takes longer than it did.",
             program.flows,
@@ -257,7 +258,7 @@ def _never(program: Program, flow: str, every: float, other_flow: str) -> Alert:
         severity="page",
         summary=f"Nobody has seen flow {{{{ $labels.flow }}}} succeed for {in_units(every)}.",
         description=f"Promised is one success every {in_units(every)}. It never ran, always failed, or its "
-        "metrics do not arrive.",
+        "metrics do not arrive; they would name its service.",
         runbook=runbook(
             "Was it started at all? Look at its scheduler, then at Prometheus' targets and the Pushgateway.",
             program.flows,

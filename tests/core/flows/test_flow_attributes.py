@@ -149,6 +149,23 @@ def test_a_class_may_have_a_value_called_setup(spans, setup):
     assert own().execute().flow_return_value == 42
 
 
+def on_the_class(setup):
+    return type("Own", (Flow,), {"setup": setup})()
+
+
+def on_the_flow(setup):
+    own = Flow()
+    own.setup = functools.partial(setup.func, own, *setup.args)
+    return own
+
+
+@pytest.mark.parametrize("make", [on_the_class, on_the_flow])
+def test_a_setup_of_any_kind_says_what_is_run(spans, make):
+    own = make(functools.partialmethod(Flow.setup, double, 21))
+
+    assert own.execute().flow_return_value == 42
+
+
 def test_a_dataclass_may_have_a_field_called_setup(spans):
     @dataclasses.dataclass
     class Report(Flow):

@@ -264,6 +264,22 @@ def test_what_waits_for_a_failure_is_skipped_and_says_what_failed_first(spans):
     assert str(error) == ("task 'double' was not run: task 'fail', which it waits for, failed with ValueError: no 1")
     assert isinstance(error.__cause__, ValueError)
     assert [result(span) for span in spans.spans if span.name == "task double"] == ["skip", "skip"]
+
+
+def test_an_exception_that_says_it_is_false_is_told_as_any_other(spans):
+    class Empty(Exception):
+        def __len__(self):
+            return 0
+
+    @task
+    def refuse():
+        raise Empty("no rows")
+
+    @flow
+    def chain():
+        return double.submit(refuse.submit()).exception()
+
+    assert isinstance(chain().execute().flow_return_value.__cause__, Empty)
     assert {span.status.status_code.name for span in spans.spans if span.name == "task double"} == {"UNSET"}
 
 

@@ -12,7 +12,7 @@ import weakref
 
 import pytest
 
-from otelflow import INJECTED, Flow, ThreadPoolExecutor, flow, submit, task, unmapped, wait
+from otelflow import INJECTED, Flow, Listener, ThreadPoolExecutor, add_listener, flow, submit, task, unmapped, wait
 from otelflow._core.flows import future_runners
 from otelflow.errors import NotSubmittable, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
@@ -427,6 +427,31 @@ def test_in_trio_plain_tasks_are_submitted_and_coroutines_are_refused_with_the_c
     assert [span.attributes["otelflow.run.result"] for span in spans.named("task abs")] == ["success"] * 2
 
 
+def test_in_trio_a_flow_that_fails_waits_for_what_it_has_submitted_as_elsewhere(spans):
+    trio = pytest.importorskip("trio")
+    begun, may_end = threading.Event(), threading.Event()
+
+    @task
+    def slow():
+        begun.set()
+        assert may_end.wait(30)
+        return "done"
+
+    @flow
+    async def fails():
+        futures.append(slow.submit())
+        assert await trio.to_thread.run_sync(begun.wait, 30)
+        trio.lowlevel.current_trio_token().run_sync_soon(may_end.set)
+        raise LookupError("no such page")
+
+    futures = []
+    with pytest.raises(LookupError):
+        trio.run(fails().execute_async)
+
+    assert futures[0].result(timeout=30) == "done"
+    assert result(spans.one("task slow")) == "success"
+
+
 def test_two_threads_that_submit_first_at_the_same_time_share_one_runner_which_the_flow_ends(spans):
     both = threading.Barrier(2)
     made, closed = [], []
@@ -773,3 +798,43 @@ def test_each_may_wait_for_all_before_it_and_is_linked_to_the_last_of_them(spans
     before = [span.context.span_id for span in spans.spans if span.name in ("task first", "task double")][:count]
     assert [link.context.span_id for link in last.links] == before[-128:]
     assert last.dropped_links == count - 128
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+@pytest.mark.parametrize("moment", ["on_task_start", "on_task_stop"])
+def test_ctrl_c_while_one_is_cancelled_leaves_nothing_that_the_flow_waits_for(spans, moment, is_mapped):
+    begun, gate, interrupted = threading.Event(), threading.Event(), []
+
+    def interrupt(self, event):
+        if event.event_data.task_name == "double":
+            interrupted.append(event)
+            gate.set()
+            raise KeyboardInterrupt
+
+    @task
+    def waits():
+        begun.set()
+        gate.wait(30)
+
+    @flow(task_runner=ThreadPoolTaskRunner(1))
+    def cancels():
+        waits.submit()
+        assert begun.wait(30)
+        (double.map([1]) if is_mapped else [double.submit(1)])[0].cancel()
+
+    def run():
+        try:
+            cancels().execute()
+        except KeyboardInterrupt:
+            ended.append(True)
+
+    ended = []
+    listener = type("Interrupts", (Listener,), {moment: interrupt})()
+    add_listener(listener)
+    running = threading.Thread(target=run, daemon=True)
+    running.start()
+    running.join(30)
+
+    assert ended == [True]
+    assert len(interrupted) == 1
+    assert result(spans.one("flow cancels")) == "cancellation"

@@ -1,6 +1,7 @@
 """What fits which type of artifact."""
 
 import contextlib
+import dataclasses
 import itertools
 import logging
 import sqlite3
@@ -36,6 +37,20 @@ class Model(SimpleNamespace):
         return iter(vars(self).items())
 
 
+@dataclasses.dataclass
+class Report:
+    rows: list
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __contains__(self, row):
+        return row in self.rows
+
+
 class Endless(dict):
     def items(self):
         return zip(itertools.count(), itertools.repeat([1]))
@@ -68,6 +83,7 @@ def kept(artifact_type, data, limit=1_000):
         ("table", {}, []),
         ("table", [Order(1, [2])], [{"number": 1, "items": [2]}]),
         ("table", Model(a=1), [{"a": 1}]),
+        ("table", Report([{"a": 1}, {"a": 2}]), [{"a": 1}, {"a": 2}]),
         ("table", [SimpleNamespace(a=1), Model(a=2)], [{"a": 1}, {"a": 2}]),
         ("anything", SimpleNamespace(a=1), {"a": 1}),
         ("table", {"x": {"a": 1}}.values(), [{"a": 1}]),

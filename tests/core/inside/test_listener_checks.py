@@ -21,7 +21,7 @@ def listener_with(*names, base=Listener):
         (listener_with("on_flow_stat", "on_event")(), "did you mean 'on_flow_start'"),
         (listener_with()(), "^Mine has no hook: override"),
         (
-            listener_with("on_flow_end", "on_event")(),
+            listener_with("on_flow_end", "on_task_stop")(),
             "^Mine has no hook 'on_flow_end'; did you mean 'on_flow_stop'[?]$",
         ),
         (listener_with("onTaskStart")(), "^Mine has no hook 'onTaskStart'; did you mean 'on_task_start'[?]$"),
@@ -54,6 +54,29 @@ def test_a_flow_that_runs_when_it_is_called_can_be_a_hook():
 )
 def test_names_of_the_users_own_are_no_mistake(own):
     listener = listener_with("on_task_stop", own)()
+    add_listener(listener)
+
+    assert listeners.listeners() == (listener,)
+
+
+@pytest.mark.parametrize("hook", ["on_task_stop", "on_event"])
+def test_who_hears_of_an_event_may_hand_it_to_a_method_of_any_name(hook):
+    events = []
+
+    def hand_on(self, event):
+        if event.event_data.result == "failure":
+            self.on_task_failed(event.event_data.task_name)
+
+    own = type("Mine", (Listener,), {hook: hand_on, "on_task_failed": lambda self, name: events.append(name)})
+    add_listener(own())
+    task(raise_on_error=False)(len)(5)
+
+    assert events == ["len"]
+
+
+def test_a_listener_that_is_no_subclass_names_its_methods_as_it_likes():
+    methods = {"wants": lambda *_: True, "notify": lambda *_: None, "onFlowStart": lambda self: None}
+    listener = type("Mine", (), methods)()
     add_listener(listener)
 
     assert listeners.listeners() == (listener,)

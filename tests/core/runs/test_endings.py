@@ -841,7 +841,7 @@ def test_groups_that_share_their_members_or_contain_themselves_cost_little():
 @pytest.mark.parametrize(("folder", "result"), [("site-packages", "timeout"), ("own", "failure")])
 def test_what_a_class_of_an_installed_package_is_called_is_believed(tmp_path, monkeypatch, folder, result, name):
     (tmp_path / folder).mkdir()
-    lines = [f"class {each}(Exception): pass" for each in (name, "InvalidTimeout", "TimeoutConfig")]
+    lines = [f"class {each}(Exception): pass" for each in (name, "InvalidTimeout", "NoTimeout", "TimeoutConfig")]
     (tmp_path / folder / "nobodys_client.py").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(tmp_path / folder)
     monkeypatch.delitem(sys.modules, "nobodys_client", raising=False)
@@ -851,6 +851,7 @@ def test_what_a_class_of_an_installed_package_is_called_is_believed(tmp_path, mo
 
     assert ending_of(getattr(client, name)(), was_called=True).result == result
     assert ending_of(client.InvalidTimeout(), was_called=True).result == "failure"
+    assert ending_of(client.NoTimeout(), was_called=True).result == "failure"
     assert ending_of(client.TimeoutConfig(), was_called=True).result == "failure"
 
 
@@ -875,6 +876,7 @@ def raising(error):
     [
         (lambda: given_up(TimeoutError("late")), "timeout"),
         (lambda: given_up(ValueError("wrong")), "failure"),
+        (lambda: raised_by("tenacity.RetryError", concurrent.futures.Future()), "failure"),  # one that is not done
         (
             lambda: raised_by("requests.ConnectionError", urllib3.exceptions.ReadTimeoutError(None, "/", "late")),
             "timeout",

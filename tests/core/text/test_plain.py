@@ -8,6 +8,8 @@ import datetime as dt
 import enum
 import json
 import math
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -26,6 +28,10 @@ class Point(ctypes.Structure):
 
 class Named(Point):
     _fields_ = (("name", ctypes.c_char_p), ("sizes", ctypes.c_int * 2))
+
+
+class Line(ctypes.Structure):
+    _fields_ = (("begin", Point), ("rest", Point * 1))
 
 
 @dataclasses.dataclass
@@ -49,7 +55,9 @@ class Order:
         ({"a": 1}.values(), [1]),
         (SimpleNamespace(a={2}), {"a": [2]}),
         (argparse.Namespace(a=1), {"a": 1}),
-        (Named(1, 2.5, b"x"), {"x": 1, "y": 2.5, "name": "x", "sizes": [0, 0]}),
+        (Named(1, 2.5, b"x"), {"x": 1, "y": 2.5, "name": "c_char_p", "sizes": [0, 0]}),
+        (Line(Point(1, 2.5), (Point(3, 4.5),)), {"begin": {"x": 1, "y": 2.5}, "rest": [{"x": 3, "y": 4.5}]}),
+        (Line(Point(1, 2.5)).begin, {"x": 1, "y": 2.5}),
         ((Point * 1)(), [{"x": 0, "y": 0.0}]),
         (ctypes.c_int(5), 5),
         (ctypes.c_void_p(), None),
@@ -63,6 +71,35 @@ class Order:
 )
 def test_values_keep_their_meaning(value, data):
     assert plain(value) == data
+
+
+NOWHERE = """
+import ctypes
+from otelflow._core.text.plain import plain
+
+class Named(ctypes.Structure):
+    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("wide", ctypes.c_wchar_p))
+
+named = Named(7)
+for offset in (Named.name.offset, Named.wide.offset):
+    ctypes.c_void_p.from_buffer(named, offset).value = 16
+pointer = ctypes.cast(16, ctypes.POINTER(Named))
+print(plain(named))
+for value in (
+    ctypes.cast(16, ctypes.c_char_p), ctypes.cast(16, ctypes.c_wchar_p), pointer, pointer.contents,
+    pointer.contents.__class__.from_address(16), ctypes.c_int.from_address(16), (ctypes.c_int * 2).from_address(16),
+    ctypes.cast((ctypes.c_void_p * 2)(16, 16), ctypes.POINTER(ctypes.c_char_p * 2)).contents,
+    (ctypes.c_char_p * 2).from_buffer((ctypes.c_void_p * 2)(16, 16)),
+):
+    print(type(plain([value])[0]).__name__)
+"""
+
+
+def test_no_pointer_is_followed_since_where_it_leads_to_may_be_gone():
+    done = subprocess.run([sys.executable, "-c", NOWHERE], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["{'number': 7, 'name': 'c_char_p', 'wide': 'c_wchar_p'}", *["str"] * 9]
 
 
 class Raising:

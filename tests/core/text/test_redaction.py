@@ -215,6 +215,8 @@ READABLE = [
     "SyntaxError: unexpected token: EOF",
     "token 17 of 512",
     "token: expired",
+    "Das Passwort ist SHA256-verschlüsselt",
+    "密码是md5加密的",
     "Invalid token: expected a number",
     "token=None",
     "author: Bob",

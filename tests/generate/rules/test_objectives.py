@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from otelflow._core.flows.declared import Declared
 from otelflow.generate import generate_alerts
 from otelflow.generate._rules import Program, objectives
 from otelflow.metrics._families import bucket_labels
+
+KEPT = Path(__file__).parents[1] / "promises" / "otelflow.rules.yml"
 
 
 def rules(text):
@@ -79,3 +82,11 @@ def test_a_flow_is_late_after_a_tenth_of_what_it_promises_a_minute_at_least_and_
 
     assert re.search(r"\[(\w+)\]", alert.expr)[1] == lookback
     assert alert.lasts == lasts
+
+
+def test_an_alert_says_what_it_needs_to_be_told_and_the_kept_rules_are_those_of_today(shop):
+    text = generate_alerts([shop])
+
+    assert text == KEPT.read_text()
+    assert "take at most 1m 30s. It takes 10 runs in three days to tell." in text
+    assert "its metrics do not arrive; they would name its service." in text

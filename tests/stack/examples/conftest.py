@@ -29,10 +29,10 @@ def pytest_collection_modifyitems(items):
 def installed():
     """Skip the test, or fail it where the stack is required, if what an example imports is not installed."""
 
-    def check(*modules):
+    def check(*modules, extra="examples"):
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         if missing:
-            reason = f"{', '.join(missing)} is not installed: pip install 'otelflow[examples]'"
+            reason = f"{', '.join(missing)} is not installed: pip install 'otelflow[{extra}]'"
             if os.environ.get("OTELFLOW_REQUIRE_STACK") == "1":
                 pytest.fail(reason, pytrace=False)
             pytest.skip(reason)

@@ -298,7 +298,7 @@ def shop():
 def test_a_flow_on_a_cluster_is_read_back_from_jaeger_whole(
     installed, otelflow_run, read_tree, tmp_path, package, runner
 ):
-    installed(package)
+    installed(package, extra="clusters")
     (tmp_path / "shop.py").write_text(PROGRAM.replace("RUNNER", runner))
 
     done, trace_id = otelflow_run("shop.py:shop")

@@ -60,7 +60,7 @@ def counts(done):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_tests_of_a_public_program_pass_as_before_and_its_traces_are_whole(name, tmp_path, installed):
-    installed(name, "wrapt")
+    installed(name, "wrapt", extra="programs")
     program = PROGRAMS[name]
     (tmp_path / "otelflow.toml").write_text(program.file)
     suite = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "--pyargs", *_places(name, program.tests))
