@@ -186,8 +186,10 @@ def write_artifact(trace_id: str | None, key: str, *, failed: bool) -> None:
     if artifact is None:
         names = ", ".join(sorted(artifacts_of(trace))) or "none"
         if others:
-            newest = f"the newest, {trace.trace_id}, has: {names}"
-            raise TraceNotFound(f"None of the newest {len(others) + 1} traces has an artifact {key!r}; {newest}")
+            raise TraceNotFound(
+                f"None of the newest {len(newest)} traces has an artifact {key!r}; "
+                f"the newest, {trace.trace_id}, has: {names}"
+            )
         raise TraceNotFound(f"Trace {trace.trace_id} has no artifact {key!r}; it has: {names}")
     data = str(artifact.get(semconv.ARTIFACT_DATA, "")).encode()
     reference = artifact.get(semconv.ARTIFACT_REFERENCE)
