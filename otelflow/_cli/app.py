@@ -47,9 +47,12 @@ def run_command_line() -> None:
     use_stdout("")
     try:
         app(prog_name="otelflow", obj=options)
-    except SystemExit:
+    except SystemExit as end:
         if is_unread():
             sys.exit(UNREAD)
+        is_for_instrument = any(argument.startswith("--instrument") for argument in sys.argv)
+        if end.code == BAD_INPUT and is_for_instrument and "--" not in sys.argv:  # it has options of its own
+            say("the command of --instrument stands after --, such as --instrument FILE -- python main.py")
         raise
     except (OtelflowError, OSError) as error:
         if options.traceback:

@@ -53,3 +53,14 @@ def test_a_report_names_the_listeners_too(program):
 
     assert done.returncode == 1
     assert done.stdout.endswith("listener watch:Watcher: there is no module 'watch'\nlistener shop.jobs:weekly\n")
+
+
+def test_a_command_with_options_that_does_not_stand_after_dashes_is_told_so(program):
+    done = run_in(program, "run", "--instrument", "otelflow.toml", "python", "-c", "print(1)")
+    other = run_in(program, "run", "--strange")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(
+        "otelflow: the command of --instrument stands after --, such as --instrument FILE -- python main.py\n"
+    )
+    assert "--instrument" not in other.stderr
