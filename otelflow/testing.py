@@ -68,6 +68,7 @@ class Trace(SpanProcessor):
         self._enclosing = enclosing
         self._lock = forks.new_lock()  # a signal or the garbage collector may end runs in the middle of this
         self._started: dict[tuple[int, int], ReadableSpan | None] = {}
+        self._open_names: dict[tuple[int, int], str] = {}
         self._parents: dict[tuple[int, int], tuple[int, int] | None] = {}
         self._dropped = dict(losses.dropped)
         #: Whether the fixture of pytest asserts at the end of the test that the trace is whole
@@ -82,6 +83,7 @@ class Trace(SpanProcessor):
             keys = [(parent.trace_id, parent.span_id) for parent in parents if parent is not None]
             self._parents[_key(span)] = next((key for key in keys if key in self._started), None)
             self._started[_key(span)] = None
+            self._open_names[_key(span)] = span.name
         if self._enclosing is not None:
             self._enclosing.on_start(span, parent_context)
 
@@ -89,6 +91,7 @@ class Trace(SpanProcessor):
         """Take *span* in; called by the provider."""
         with self._lock:
             self._started[_key(span)] = span
+            self._open_names.pop(_key(span), None)
         if self._enclosing is not None:
             self._enclosing.on_end(span)
 
@@ -177,7 +180,8 @@ class Trace(SpanProcessor):
         """
         __tracebackhide__ = True
         if self.open_spans:
-            raise AssertionError(f"{self.open_spans} spans have not ended; those that have are\n{self!r}")
+            names = ", ".join(list(self._open_names.values())[:_MOST_NAMES])
+            raise AssertionError(f"{self.open_spans} spans have not ended ({names}); those that have are\n{self!r}")
         lost = Counter(losses.dropped) - Counter(self._dropped)
         if lost:
             words = ", ".join(f"{count} {signal} ({reason})" for (signal, reason), count in sorted(lost.items()))
@@ -224,6 +228,7 @@ def _lines(root: Node, first: str, others: str) -> Iterator[str]:
         waiting.extendleft(reversed(inside))
 
 
+_MOST_NAMES: Final = 10  # of open spans that are named
 _MOST: Final = 128  # of each kind, as the SDK has it where no variable says another number
 _LIMITS: Final = SpanLimits(
     max_attributes=_MOST,

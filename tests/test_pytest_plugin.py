@@ -91,7 +91,7 @@ def test_counted(flow_trace, flow_metrics, flow_clock):
 
     output = run_pytest(tmp_path)
     assert "3 passed, 1 error" in output
-    assert "ERROR test_it.py::test_open - AssertionError: 1 spans have not ended" in output
+    assert "ERROR test_it.py::test_open - AssertionError: 1 spans have not ended (" in output
 
 
 def test_caplog_has_each_record_of_the_run_logger_once_in_every_test(tmp_path: Path):
