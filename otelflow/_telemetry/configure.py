@@ -314,7 +314,8 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     in_force = SWITCH.get(setting.lower(), setting)
     origin = "configure(): store"
     if store is None or store is True:
-        store, origin = in_force or bool(store), "OTELFLOW_STORE"
+        store, origin = in_force or bool(store), process_settings.settings().origin("store")
+        origin = origin if origin.isupper() else f"{origin}: store"  # a file has many
     elif isinstance(store, str):
         store = SWITCH.get(store.lower(), store)
     if store is False or in_force is False or telemetry.store_directory is not None:
@@ -333,7 +334,7 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
         except ConfigurationError as error:  # it was not named by anybody, and runs need none
             losses.warn_once("store", "Nothing is stored: %s", error)
             return
-    exporter = StoreSpanExporter(absolute(os.fspath(store), origin))
+    exporter = StoreSpanExporter(absolute(store, origin))
     if exporter.directory is None or exporter.payloads is None:
         return
     telemetry.store_processor = StoreSpanProcessor(exporter)

@@ -24,6 +24,7 @@ from otelflow._telemetry.configure import Telemetry
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._store.reader import StoredTraces
 from support.programs import python as run_source
+from support.programs import run_python
 from support.receivers import OtlpReceiver
 
 PROGRAM = """
@@ -351,6 +352,24 @@ def test_an_unknown_setting_is_named():
     done = python("otelflow.configure(value_limits=3)")
 
     assert "configure() has no keyword 'value_limits'; did you mean 'value_limit'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("store", "variable", "place"),
+    [
+        ("'of'", "of", "configure(): store"),
+        ("None", "of", "OTELFLOW_STORE"),
+        ("True", "", "pyproject.toml: store"),
+        ("pathlib.Path('of')", "", ""),
+    ],
+)
+def test_a_store_that_is_no_folder_is_named_by_the_place_that_says_so(tmp_path, store, variable, place):
+    (tmp_path / "pyproject.toml").write_text('[tool.otelflow]\nstore = "of"\n')
+    (tmp_path / "program.py").write_text(f"import otelflow, pathlib\notelflow.configure(store={store})\n")
+    done = run_python(tmp_path / "program.py", cwd=tmp_path, OTELFLOW_STORE=variable)
+
+    assert (f"{place}='of': is 'off' meant?" in done.stderr) is bool(place), done.stderr
+    assert (done.returncode == 0) is not bool(place)
 
 
 @pytest.mark.parametrize(

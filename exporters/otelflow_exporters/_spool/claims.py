@@ -25,6 +25,8 @@ _READ_SECONDS: Final = 600.0
 _READ_BY_NUMBER_SECONDS: Final = 86_400.0
 _DIGITS: Final = 20
 _END: Final = b"."
+# What the file says of a segment that had to make room when a part of it was sent: how many items were lost with it
+_LOST: Final = b"lost "
 # More than anybody sets aside at once
 _LARGEST_TEXT: Final = 8 * 1024
 
@@ -33,11 +35,13 @@ class Claim:
     """The right to ship the segment *name*.
 
     ``offset`` is where the part of it begins that nobody has looked at yet. What lies before that has arrived, or will
-    never arrive, but for ``aside``: ranges that the endpoint did not take, and may take another time.
+    never arrive, but for ``aside``: ranges that the endpoint did not take, and may take another time. ``has_lock``: no
+    other sender can have it, not even one of this process.
     """
 
-    def __init__(self, name: str, descriptor: int, size: int) -> None:
+    def __init__(self, name: str, descriptor: int, size: int, *, has_lock: bool = True) -> None:
         self.name = name
+        self.has_lock = has_lock
         self._file = OpenFile(descriptor)
         self.offset, self.aside = _progress(os.pread(descriptor, _LARGEST_TEXT, 0), size)
 
@@ -63,9 +67,9 @@ class Claim:
             folder.remove(self.name + SUFFIX)
         self.release()
 
-    def release(self) -> None:
-        """Leave the segment to others."""
-        self._file.close()
+    def release(self, *, is_unlocked: bool = False) -> None:
+        """Leave the segment to others, if that *is_unlocked* also while a child that was forked meanwhile lives."""
+        self._file.close(is_unlocked=is_unlocked)
 
 
 def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
@@ -77,7 +81,7 @@ def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
         if folder.file(name) is None:  # a link, or a device, which nobody else may use instead of it
             folder.remove(name)
         return None
-    is_locked = lock(descriptor)
+    is_locked = has_lock = lock(descriptor)
     # A file system without locks: only the process that writes a segment ships it, while it lives.
     if is_locked is None:
         writer = writer_of(file.name)
@@ -85,7 +89,7 @@ def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
     current = folder.file(file.name)
     if is_locked and current is not None:
         with contextlib.suppress(OSError):
-            return Claim(file.name, descriptor, current.size)
+            return Claim(file.name, descriptor, current.size, has_lock=bool(has_lock))
     elif is_locked and not os.pread(descriptor, 1, 0):  # it was shipped, and removed, after it had been listed
         folder.remove(name)
     os.close(descriptor)
@@ -124,13 +128,34 @@ def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Itera
         is_mine = name in sent
         count = own.pop(name, 0) - sent.pop(name, 0)
         file = folder.file(name + SUFFIX)
+        lost = count
         if file is not None:
+            if file.size and not is_mine:
+                lost = min(count, _lost_in(folder, name))
             folder.remove(file.name)
-        if file is not None and file.size and not is_mine:
-            shipped += count
-        else:
-            vanished += count
+        shipped += count - lost
+        vanished += lost
     return shipped, vanished
+
+
+def leave_word(folder: Folder, name: str, lost: int) -> None:
+    """Let the process that has written the segment *name*, which is about to go, know that *lost* items go with it.
+
+    By what it finds beside it: if nothing of it was sent, that is nothing.
+    """
+    file = folder.file(name + SUFFIX)
+    if file is not None and file.size:
+        with contextlib.suppress(OSError):
+            folder.write(file.name, _LOST + str(lost).encode())
+            return
+    folder.remove(name + SUFFIX)
+
+
+def _lost_in(folder: Folder, name: str) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        before, _, digits = folder.read(name + SUFFIX, _LARGEST_TEXT).partition(_LOST)
+        return int(digits) if not before and digits.isdigit() else 0
+    return 0
 
 
 def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str], int | None]) -> int:
@@ -145,8 +170,16 @@ def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str]
     except OSError:  # nobody can tell
         return 0
     # A list, since a thread that goes on may begin a segment.
-    gone = {name for name in list(own) if name not in names and name + SUFFIX not in names}
-    return sum(own.pop(name, 0) - (sent_of(name) or 0) for name in gone)
+    vanished, absent = 0, [name for name in list(own) if name not in names]
+    lost: dict[str, int] = {}
+    if any(name + SUFFIX in names for name in absent):
+        with contextlib.suppress(OSError), Folder.reached(directory, may_be_link=True) as folder:
+            lost = {name: _lost_in(folder, name) for name in absent}
+    for name in absent:
+        if lost.get(name) or name + SUFFIX not in names:
+            count = own.pop(name, 0) - (sent_of(name) or 0)
+            vanished += min(count, lost.get(name) or count)
+    return vanished
 
 
 def remove_orphans(folder: Folder) -> None:

@@ -44,10 +44,11 @@ class Compactor:
                 if claim is None:  # somebody ships it
                     continue
                 try:
-                    if not claim.offset and not claim.aside:
+                    # Without locks this process itself may be sending it, and has read a part of it.
+                    if claim.has_lock and not claim.offset and not claim.aside:
                         compact(folder, file, self._signal, self._pruning)
                 finally:
-                    claim.release()
+                    claim.release(is_unlocked=True)
 
 
 def compact(

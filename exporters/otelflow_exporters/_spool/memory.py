@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from otelflow._core.process import forks
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow_exporters._spool.batches import Item
 from otelflow_exporters._spool.delivery import Delivery
 from otelflow_exporters._spool.signals import SPANS, Signal
@@ -81,7 +82,7 @@ class Memory:
     def move_first(self, write: Callable[[bytes], object], writer: SegmentWriter) -> bool:
         """Give the oldest to *write*, and keep it no more once *writer* has it, also if *write* raises.
 
-        Return False if nothing is here that could be moved.
+        Return False if nothing is here that could be moved, or there is no room for it.
         """
         with self._lock:
             spans = writer.spans
@@ -89,6 +90,10 @@ class Memory:
                 return False
             try:
                 write(self._bodies[0])
+            except OSError as error:
+                if comes_from_outside(error):
+                    raise
+                return False
             finally:
                 if writer.spans > spans:
                     self._size -= len(self._bodies.popleft())

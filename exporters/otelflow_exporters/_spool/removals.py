@@ -4,7 +4,7 @@ import os
 
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow_exporters._spool.batches import Read, read_range
-from otelflow_exporters._spool.claims import waiting_in
+from otelflow_exporters._spool.claims import SUFFIX, leave_word, waiting_in
 from otelflow_exporters._store.ownership import writer_of
 from otelflow_exporters._store.writer import is_watched_here
 
@@ -23,10 +23,14 @@ def unsent_in(folder: Folder, file: StoredFile, read: Read, *, own: int | None, 
         return None
 
 
-def is_missed(name: str) -> bool:
-    """Tell whether another process, or another spool of this one, misses the segment *name*, and counts it.
+def is_missed(folder: Folder, name: str, lost: int) -> bool:
+    """Tell whether another process, or another spool of this one, misses the segment *name*, and counts what is *lost*.
 
     Else its process has ended, and this one's number may be that of an earlier one.
     """
     writer = writer_of(name)
-    return is_watched_here(name) or (writer != os.getpid() and is_running(writer))
+    if is_watched_here(name) or (writer != os.getpid() and is_running(writer)):
+        leave_word(folder, name, lost)
+        return True
+    folder.remove(name + SUFFIX)
+    return False

@@ -64,7 +64,7 @@ class Spool:
     ) -> None:
         if directory is None and not is_shipped:
             raise ConfigurationError(f"{type(owner).__name__}(): another process can ship from a directory only")
-        self.directory = None if directory is None else absolute(os.fspath(directory), "directory")
+        self.directory = None if directory is None else absolute(directory, "directory")
         self._folder = self.directory or Path()
         self._signal, self._owner = signal, type(owner).__name__
         self._on_loss, self._on_told, self._own_tidy = on_loss, on_told, tidy
@@ -120,7 +120,7 @@ class Spool:
         self.untold.clear()
         self._memory = Memory(self._signal, self._lock)
         self._compactor = Compactor(self._signal, self.writer.pruning)
-        self._is_answer_noted = self.is_shut_down = self.worker.is_closed = False
+        self._is_answer_noted = self.is_shut_down = self._is_settled = self.worker.is_closed = False
         self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
         self._idle_until = self._early_until = self._next_tidying = self._again = 0.0
         self._failure: OSError | None = None  # of the folder, which is tried again then
@@ -228,27 +228,32 @@ class Spool:
             self.worker.close()
             self._settle()
             return
-        with shutdown.waiting():
-            is_done = not self.waiting or deliver_last(self.worker, self._shipper, self._answers, lambda: self.waiting)
+        is_done = False
+        try:
+            with shutdown.waiting():
+                is_done = deliver_last(self.worker, self._shipper, self._answers, lambda: self.waiting)
+        finally:
+            if not is_done:  # also after Ctrl-C; the thread ends after the request that is on its way
+                self._early_until = float("inf")
+                self.worker.close_soon()
+                self._settle()
         if is_done:
+            self._is_settled = True
             self.worker.close()
+            if self._memory:  # another thread was about to end something
+                self._settle()
             self._shipper.close()
             self.writer.is_watched = False
             return
-        with self.worker.lock:  # its thread ends after the request that is on its way
-            self._early_until = float("inf")
-            self.worker.is_closed = True
-            self.worker.changed.notify_all()
-        self._settle()
-        if self.waiting:
+        if self.waiting and self.directory is not None:
             self._warnings.left(self.waiting, self._shipper.failure)
         self.untold.tell()
 
     def _settle(self) -> None:
         """Write to the folder what is left in memory, for others to send; what is in none of both then is lost."""
+        self._is_settled, self._again = True, 0.0  # there is no later
         if self._memory:
             self._memory.take_back()
-            self._again = 0.0  # there is no later
             self._write_back(is_last=True)
             self.writer.close()
             if count := self._memory.give_up():
@@ -269,21 +274,16 @@ class Spool:
                 try:
                     if not self._memory.move_first(lambda body: self.write(framed(body), 1), self.writer):
                         return
-                except OSError as error:
-                    if comes_from_outside(error):
-                        raise
-                    return
                 finally:
                     self._unwritten -= self.writer.spans - spans
 
-    def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:
-        with self._lock:
-            self._unwritten += 1
+    def _keep_in_memory(self, body: bytes, error: Exception | None = None) -> None:  # locked
+        self._unwritten += 1
         if surplus := self._memory.add(body):
             self._lose("spool_full", surplus)
         if error is not None:
             self._warnings.memory_is_used(error)
-        if self.is_shut_down:  # meanwhile, by a signal handler or a thread: nobody looks into memory any more
+        if self._is_settled:  # meanwhile, by a signal handler or a thread: nobody looks into memory any more
             self._settle()
 
     def _lose(self, reason: str, count: int, error: Exception | None = None) -> None:
@@ -314,11 +314,11 @@ class Spool:
         count = unsent_in(folder, file, self._signal.read, own=self.writer.segments.get(file.name), sent=sent)
         if count is None:
             return
-        folder.remove(file.name + SUFFIX)
         # Counted later: for the lock, a thread waits long while the program writes, which waits for no room then.
         if self.writer.segments.pop(file.name, None) is not None:
+            folder.remove(file.name + SUFFIX)
             self.untold.add(self._lose, "spool_full", count)
-        elif count and not is_missed(file.name):
+        elif not is_missed(folder, file.name, count) and count:
             self.untold.add(self._count_loss, "spool_full", count)
 
     # On the worker's thread

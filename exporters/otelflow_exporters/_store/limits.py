@@ -69,7 +69,7 @@ def store_directory(directory: str | os.PathLike[str] | None = None) -> Path | N
     choice = SWITCH.get(directory.lower()) if isinstance(directory, str) else None
     if choice is not None:
         return default_directory() if choice else None
-    return absolute(os.fspath(directory), source)
+    return absolute(directory, source)
 
 
 def default_directory() -> Path:
@@ -120,19 +120,20 @@ def _switch_like(text: str) -> str | None:
     return nearest(text.lower(), SWITCH, alike=_ALIKE)
 
 
-def absolute(path: str, origin: str) -> Path:
+def absolute(path: str | os.PathLike[str], origin: str) -> Path:
     """Return the absolute form of *path*. Raises ConfigurationError, which names *origin*, if it is none.
 
-    A word that is like yes or no is none either, unless there is a folder of that name.
+    A word that is like yes or no is none either, unless there is a folder of that name; a ``Path`` is no word.
     """
-    if "\0" in path or not path:
-        raise ConfigurationError(f"{origin}={path!r} is no path; name a directory, or set {STORE_VARIABLE}=off")
+    text = os.fspath(path)
+    if "\0" in text or not text:
+        raise ConfigurationError(f"{origin}={text!r} is no path; name a directory, or set {STORE_VARIABLE}=off")
     try:
-        os.fsencode(path)
-        directory = Path(path).expanduser().absolute()
+        os.fsencode(text)
+        directory = Path(text).expanduser().absolute()
     except (RuntimeError, OSError, UnicodeError) as error:
-        raise ConfigurationError(f"{origin}={path!r} is no usable path ({error}); name an absolute one") from None
-    word = _switch_like(path)
+        raise ConfigurationError(f"{origin}={text!r} is no usable path ({error}); name an absolute one") from None
+    word = _switch_like(text) if isinstance(path, str) else None
     if word and not directory.is_dir():
-        raise ConfigurationError(f"{origin}={path!r}: is {word!r} meant? For a folder of that name write './{path}'")
+        raise ConfigurationError(f"{origin}={text!r}: is {word!r} meant? For a folder of that name write './{text}'")
     return directory

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import clock, forks
-from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold
+from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold, largest_file
 from otelflow._core.process.process import State
 from otelflow._core.text.safe_str import comes_from_outside
 from otelflow_exporters._store.limits import Limits
@@ -92,7 +92,7 @@ class SegmentWriter:
         self._opened = 0.0
         self._size = 0
         self._first_size = 0
-        self._most = 0
+        self._most = self._largest = 0
         forks.begin_anew(self, SegmentWriter.begin_anew)
         with _lock:
             _writers.every.add(self)
@@ -216,8 +216,9 @@ class SegmentWriter:
             self._is_held, self._name, self._opened = is_held, name, opened
             self._size = self._first_size = size
             self.segments[name] = 0
+            self._largest = largest_file() - len(self._last_record)
             # At least twice its first records: to write those again for each segment must not become most of the work.
-            self._most = max(self._segment_bytes, 2 * size)
+            self._most = min(max(self._segment_bytes, 2 * size), self._largest)
             # Only now: if the process is lost before, the earlier segment tells what it was doing.
             self._finish(earlier)
             room = max(0, length - self._segment_bytes)
@@ -245,7 +246,7 @@ class SegmentWriter:
             with contextlib.suppress(OSError):
                 writers = len(live_among(store, segment_files(store), self._name))
                 self._segment_bytes = self.limits.segment_share(writers)
-                self._most = max(self._segment_bytes, 2 * self._first_size)
+                self._most = min(max(self._segment_bytes, 2 * self._first_size), self._largest)
                 room += self._segment_bytes if self._has_room else 0
                 prune(store, self.limits, room=room, own_name=self._name, on_removal=self._on_removal)
         finally:

@@ -14,6 +14,7 @@ from otelflow._core.text.safe_str import comes_from_outside
 
 if sys.platform != "win32":
     import fcntl
+    import resource
 
 # Windows has no way to name a file by the folder that holds it: there, paths are checked before they are used.
 _HAS_FOLDER_DESCRIPTORS: Final = os.open in os.supports_dir_fd and os.unlink in os.supports_dir_fd
@@ -164,6 +165,7 @@ class Folder:
                     os.utime(file.fileno(), (modified, modified))
                 if _HAS_FOLDER_DESCRIPTORS:
                     os.fchmod(file.fileno(), mode)
+                unlock(file.fileno())
             self.rename(part, name)
         except BaseException:
             self.remove(part)
@@ -318,6 +320,14 @@ def is_held(descriptor: int) -> bool | None:
     if is_locked:
         unlock(descriptor)
     return None if is_locked is None else not is_locked
+
+
+def largest_file() -> int:
+    """Return how large a file of this process may become, in bytes, as ``ulimit -f`` says."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def is_running(pid: int) -> bool:

@@ -125,6 +125,12 @@ class Worker:
             thread.join(shutdown.seconds_left(self.shutdown_timeout + _JOIN_SECONDS))
         return not thread.is_alive()
 
+    def close_soon(self) -> None:
+        """Let its thread end after the piece of work that is on its way, and wait for nothing."""
+        with self.lock:
+            self.is_closed = True
+            self.changed.notify_all()
+
     def work_here(self, deadline: float) -> bool:
         """Work on this thread, as there is no other to be had, until *deadline*; tell whether nothing is left."""
         while self._work():

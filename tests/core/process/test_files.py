@@ -1,6 +1,7 @@
 """Files in a folder that is held open: replaced whole, private, bounded, and never those of somebody else."""
 
 import errno
+import multiprocessing
 import os
 import stat
 import sys
@@ -348,6 +349,28 @@ def test_a_file_is_locked_by_one_at_a_time(tmp_path):
 
     assert locks == [True, False, False, True]
     assert later is True
+
+
+@posix_only
+def test_a_child_that_was_forked_while_a_file_was_written_does_not_hold_it(tmp_path, monkeypatch):
+    children, change_mode = [], os.fchmod
+
+    def fork_before(*arguments):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+        child.start()
+        children.append(child)
+        change_mode(*arguments)
+
+    monkeypatch.setattr(files.os, "fchmod", fork_before)
+    with Folder(tmp_path) as folder:
+        folder.write("name", b"content")
+    with (tmp_path / "name").open() as file:
+        is_busy = is_held(file.fileno())
+    for child in children:
+        child.kill()
+        child.join(10)
+
+    assert (len(children), is_busy) == (1, False)
 
 
 @posix_only

@@ -114,6 +114,24 @@ def test_closing_does_what_is_left_and_ends_the_thread():
     assert worker.close(), "a second time does nothing"
 
 
+def test_a_thread_may_be_told_to_end_after_what_it_does_and_nobody_waits_for_it():
+    pile, may_go_on = Pile(1), threading.Event()
+
+    def work():
+        may_go_on.wait(10)
+        return pile.work()
+
+    worker = Worker(work)
+    worker.start_thread()
+    worker.wake()
+    worker.close_soon()
+    is_alive = worker.thread.is_alive()
+    may_go_on.set()
+    worker.thread.join(10)
+
+    assert (is_alive, worker.thread.is_alive(), len(pile.done)) == (True, False, 1)
+
+
 def test_closing_takes_no_longer_than_it_may():
     release = threading.Event()
     worker = Worker(lambda: release.wait(10) and False, shutdown_timeout=0.1)

@@ -1,9 +1,12 @@
 """A segment that waits long is written anew, smaller, with the same spans."""
 
 import contextlib
+import errno
+import multiprocessing
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otelflow._core.process.files import Folder, hold
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool.batches import CLOSED, item_of, lost_spans, request_of, start_record
+from otelflow_exporters._spool.claims import take_claim
 from otelflow_exporters._spool.compacting import Compactor, compact, compacted
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._store.forgetting import Forgotten, forget_spans
@@ -242,6 +246,40 @@ def test_segments_of_the_living_and_of_the_dead_make_room_two_at_a_time_and_one_
     steps = [made_smaller(tmp_path / "spool", compactor) for _ in range(3)]
 
     assert steps == [[True, True, False, False, False], [False, False, True, True, False], [False] * 5]
+
+
+def test_without_locks_nobody_knows_who_is_sending_and_nothing_is_written_anew(spool, tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    first = min((tmp_path / "spool").glob("*.otlp"))
+    first.rename(first.with_name(f"20200101T000000.000000Z-{2**22 + 5}-0123abcd.otlp"))
+    monkeypatch.setattr("otelflow._core.process.files.fcntl.flock", flock)
+
+    assert made_smaller(tmp_path / "spool", Compactor(SPANS, NOBODY)) == [False] * 5
+
+
+def test_a_child_that_was_forked_meanwhile_keeps_no_segment_from_being_sent(spool, tmp_path, monkeypatch):
+    children = []
+
+    def fork_before(*arguments):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+        child.start()
+        children.append(child)
+        return compacted(*arguments)
+
+    monkeypatch.setattr("otelflow_exporters._spool.compacting.compacted", fork_before)
+    smaller = made_smaller(tmp_path / "spool", Compactor(SPANS, NOBODY))
+    with open_store(tmp_path / "spool", kind="spool") as folder:
+        claims = [take_claim(folder, folder.file(path.name)) for path in sorted(folder.path.glob("*.otlp"))]
+    for child in children:
+        child.kill()
+        child.join(10)
+
+    assert smaller == [True, True, False, False, False]
+    assert None not in claims
+    for claim in claims:
+        claim.release()
 
 
 def test_nothing_is_written_anew_while_there_is_room(spool, tmp_path):

@@ -6,9 +6,11 @@ import time
 
 import pytest
 
+from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import run_python, source_of
-from support.spools import PROGRAM, counts_of, provider_with, run_program
+from support.servers import wait_until
+from support.spools import PROGRAM, counts_of, distinct, ended, provider_with, run_program
 
 
 @pytest.fixture
@@ -107,6 +109,28 @@ def test_a_child_beside_the_provider_of_the_application_waits_for_no_silent_endp
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
     assert f"1 span waits in the spool {tmp_path / 'spool'}" in done.stderr
     assert "timed out" not in done.stderr
+
+
+def test_what_ends_in_another_thread_meanwhile_takes_nothing_from_what_is_being_sent(receiver):
+    processor = SpoolSpanProcessor(None)
+    spool, tracer = processor._spool, provider_with(processor)
+    tracer.start_span("first").end()
+    assert processor.force_flush()
+    late = [spool.encoded(encode_span, ended("late"))]
+
+    def answer(_):
+        wait_until(lambda: spool.is_shut_down)
+        if late:
+            spool.keep(late.pop())
+        return 200
+
+    receiver.status = answer
+    for _ in range(1_200):
+        tracer.start_span("early").end()
+    processor.shutdown()
+
+    assert distinct(receiver) == {"first": 1, "early": 1_200, "late": 1}
+    assert processor.account == ("traces", "SpoolSpanProcessor", 1_202, 1_202, {})
 
 
 # How long an end waits

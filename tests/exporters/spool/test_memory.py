@@ -245,6 +245,27 @@ def test_what_is_in_memory_at_the_end_is_written_if_there_is_room_and_else_lost_
         assert path.read_bytes().endswith(CLOSED), "no run of it is lost"
 
 
+@pytest.mark.parametrize("is_full", [True, False])
+def test_ctrl_c_at_the_end_costs_nothing_for_which_there_is_room(receiver, folder, full_disk, monkeypatch, is_full):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    receiver.status = 503
+    processor = SpoolSpanProcessor(folder)
+    monkeypatch.setattr(processor._spool.worker, "start_thread", lambda: False)
+    monkeypatch.setattr(processor._spool.worker, "work_here", interrupt)
+    tracer = provider_with(processor)
+    for _ in range(5):
+        tracer.start_span("kept").end()
+
+    full_disk.is_full = is_full
+    with pytest.raises(KeyboardInterrupt):
+        processor.shutdown()
+
+    assert processor.account == ("traces", "SpoolSpanProcessor", 5, 0, {"shutdown": 5} if is_full else {})
+    assert len(stored_in(folder)) == (0 if is_full else 5)
+
+
 @pytest.mark.parametrize("is_in_memory", [False, True])
 def test_what_is_written_while_a_signal_handler_shuts_down_waits_in_a_file_or_is_lost_and_counted(
     receiver, folder, monkeypatch, is_in_memory

@@ -4,13 +4,17 @@ import os
 
 import pytest
 
+from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.claims import take_claim
 from otelflow_exporters._spool.removals import is_missed, unsent_in
+from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.writer import SegmentWriter
-from support.spools import ended, record_of
+from otelflow_exporters.spool import SpoolSpanProcessor
+from support.receivers import spans_of
+from support.spools import ended, provider_with, record_of
 
 
 @pytest.fixture
@@ -42,15 +46,79 @@ def test_what_another_process_has_sent_of_it_is_not_lost(spool):
 
 
 def test_a_segment_of_somebody_who_lives_is_missed(spool):
-    writer, _, file = spool
+    writer, folder, file = spool
     numbers = {"of init": 1, "of nobody": 2**22 + 5, "of this process": os.getpid()}
     names = {whose: f"20270115T080000.000000Z-{number}-0123abcd.otlp" for whose, number in numbers.items()}
 
-    assert {whose: is_missed(name) for whose, name in names.items()} == {
+    assert {whose: is_missed(folder, name, 5) for whose, name in names.items()} == {
         "of init": True,
         "of nobody": False,
         "of this process": False,
     }
-    assert is_missed(file.name)
+    assert is_missed(folder, file.name, 5)
     writer.is_watched = False
-    assert not is_missed(file.name)
+    assert not is_missed(folder, file.name, 5)
+
+
+@pytest.fixture
+def removed(receiver, folder):
+    """Let one write ten spans, another send some batches of four, and a third remove what is there; return the first.
+
+    It has no thread, and looks when it is told to.
+    """
+
+    def make(batches):
+        first, third = SpoolSpanProcessor(folder, is_shipped=False), SpoolSpanProcessor(folder)
+        for processor in (first, third):
+            processor._spool.worker.is_closed = True
+        tracer = provider_with(first)
+        for _ in range(10):
+            tracer.start_span("span").end()
+        second = Shipper(folder, new_sender("traces"), batch_size=4, on_loss=print, is_for_all=True)
+        for _ in range(batches):
+            second.ship()
+        with open_store(folder, kind="spool") as store:
+            (file,) = segment_files(store)
+            third._spool._count_removed(store, file)
+            store.remove(file.name)
+        second.ship()
+        second.close()
+        third.shutdown()
+        assert third.dropped == {}, "the first one counts it"
+        return first
+
+    return make
+
+
+@pytest.mark.parametrize(("batches", "sent"), [(0, 0), (1, 4), (2, 8), (3, 10)])
+def test_who_has_written_a_segment_that_another_sends_and_a_third_removes_knows_what_is_lost(
+    removed, receiver, folder, batches, sent
+):
+    first = removed(batches)
+    first._spool._ship()
+    first.shutdown()
+
+    assert len(spans_of(receiver.trace_requests)) == sent
+    lost = {"vanished": 10 - sent} if sent < 10 else {}
+    assert first.account == ("traces", "SpoolSpanProcessor", 10, sent, lost)
+    assert not list(folder.glob("*.otlp*"))
+
+
+@pytest.mark.parametrize(("batches", "lost"), [(0, 10), (1, 6), (2, 2), (3, 0)])
+def test_who_ends_without_a_look_has_counted_what_is_lost_all_the_same(removed, batches, lost):
+    first = removed(batches)
+    first.shutdown()
+
+    assert first.dropped == ({"vanished": lost} if lost else {})
+    assert first.waiting == 10 - lost
+
+
+def test_where_no_word_can_be_left_all_of_it_is_lost(removed, folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("otelflow_exporters._spool.claims.Folder.write", full)
+    first = removed(1)
+    first.shutdown()
+
+    assert first.dropped == {"vanished": 10}

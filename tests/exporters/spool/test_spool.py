@@ -16,6 +16,7 @@ from otelflow._core.process import forks
 from otelflow._core.process.files import Folder
 from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
+from otelflow_exporters._spool.batches import CLOSED
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._spool.spool import Spool
@@ -923,6 +924,35 @@ def test_what_memory_has_no_room_for_is_lost_and_counted(receiver, monkeypatch):
     assert 0 < kept < 10
     assert processor.account == ("traces", "SpoolSpanProcessor", 20, kept, {"spool_full": 20 - kept})
     assert counts_of(receiver) == {"span": kept}
+
+
+LIMITED = """
+    import resource, sys
+    from opentelemetry.sdk.trace import TracerProvider
+    from otelflow_exporters.spool import SpoolSpanProcessor
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    processor = SpoolSpanProcessor(sys.argv[1], is_shipped=False)
+    provider = TracerProvider()
+    provider.add_span_processor(processor)
+    tracer = provider.get_tracer("program")
+    flow = tracer.start_span("flow")
+    for number in range(600):
+        tracer.start_span("task", attributes={"text": "x" * (number % 40)}).end()
+    flow.end()
+    provider.shutdown()
+    print(processor.waiting)
+    """
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no ulimit there")
+def test_where_no_file_may_be_large_each_segment_has_its_end_and_no_run_is_taken_for_lost(folder):
+    done = run_python("-c", source_of(LIMITED), folder)
+    contents = [path.read_bytes() for path in folder.glob("*.otlp")]
+
+    assert (done.returncode, done.stdout) == (0, "601\n"), done.stderr
+    assert len(contents) > 5
+    assert all(content.endswith(CLOSED) for content in contents)
 
 
 def test_of_a_segment_that_makes_room_what_was_sent_is_not_lost(receiver, folder, monkeypatch):

@@ -101,7 +101,7 @@ def test_a_word_that_is_nearly_yes_or_no_is_no_folder_unless_there_is_one(monkey
     with pytest.raises(ConfigurationError, match=f"OTELFLOW_STORE='{name}': is '{word}' meant\\? .* write './{name}'"):
         store_directory()
 
-    assert store_directory(f"./{name}") == tmp_path / name
+    assert store_directory(f"./{name}") == store_directory(Path(name)) == tmp_path / name
     (tmp_path / name).mkdir()
     assert store_directory() == tmp_path / name
 
