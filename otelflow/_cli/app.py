@@ -50,8 +50,7 @@ def run_command_line() -> None:
     except SystemExit as end:
         if is_unread():
             sys.exit(UNREAD)
-        is_for_instrument = any(argument.startswith("--instrument") for argument in sys.argv)
-        if end.code == BAD_INPUT and is_for_instrument and "--" not in sys.argv:  # it has options of its own
+        if end.code == BAD_INPUT and {"--instrument", "--"} & {*sys.argv} == {"--instrument"}:
             say("the command of --instrument stands after --, such as --instrument FILE -- python main.py")
         raise
     except (OtelflowError, OSError) as error:
@@ -89,7 +88,6 @@ def _common(
 _Tree = Annotated[
     bool | None, typer.Option("--tree/--no-tree", help="Print the trace as a tree on stderr; by default on a terminal.")
 ]
-
 _NoLive = Annotated[
     bool, typer.Option("--no-live", help="Show on a terminal only what the flow writes, not what runs.")
 ]
