@@ -94,6 +94,7 @@ _NoLive = Annotated[
 _Full = Annotated[bool, typer.Option("--full", help="Fold nothing, and cut nothing.")]
 _Logs = Annotated[bool, typer.Option("--logs", help="Every message, also of folded calls.")]
 _FailedOnly = Annotated[bool, typer.Option("--failed-only", help="Of the tree only what failed.")]
+_Spool = Annotated[Path | None, typer.Argument(help="The spool; every one of this user if left out.")]
 
 
 @app.command(
@@ -318,9 +319,6 @@ def ship(
     from otelflow._cli.ship import ship as send
 
     raise typer.Exit(send(directory, once=once))
-
-
-_Spool = Annotated[Path | None, typer.Argument(help="The spool; every one of this user if left out.")]
 
 
 @app.command(epilog=examples("otelflow ps", "otelflow ps --follow"))
