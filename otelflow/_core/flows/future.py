@@ -237,14 +237,15 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
     """Let *future* be done with *value* or *error*, unless it is cancelled, of which who waits is told."""
     if error is not None and is_cancellation(error):
         concurrent.futures.Future.cancel(future)
-    try:
-        if error is None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # also of one whose result the user has set
+        if future._state == "CANCELLED":  # noqa: SLF001 the error takes so long to make that Ctrl-C would often hit it
+            pass
+        elif error is None:
             future.set_result(value)
         else:
             future.set_exception(error)
-    except concurrent.futures.InvalidStateError:
-        if future.call is not None and future._state == "CANCELLED":  # noqa: SLF001 else the user has set its result
-            future.set_running_or_notify_cancel()
+    if future.call is not None and future._state == "CANCELLED":  # noqa: SLF001
+        future.set_running_or_notify_cancel()
     assign(future, None)
 
 
