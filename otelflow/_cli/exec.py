@@ -46,7 +46,10 @@ def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> 
             if process.returncode is not None:
                 trace.get_current_span().set_attribute(semconv.PROCESS_EXIT_CODE, process.returncode)
         if code:
-            raise SystemExit(128 - code if code < 0 else code)
+            reason = f"was ended by signal {-code}" if code < 0 else f"ended with the exit code {code}"
+            failure = SystemExit(f"{Path(words[0]).name} {reason}")
+            failure.code = 128 - code if code < 0 else code
+            raise failure
 
     return run(flow(flow_name=flow_name)(run_words)(), options, service_name=flow_name)
 

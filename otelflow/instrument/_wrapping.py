@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
@@ -78,10 +79,14 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
 def _is_written(place: Place, module: str) -> bool:
     """Tell whether a function was written in *module*: none that a class has taken from another, as it stands there."""
     function = function_of(place.value)
-    if getattr(function, "__module__", None) == module:
-        return True
-    # What a decorator of another module has made of a method stands nowhere else.
-    return "." in place.qualname and "<locals>" in getattr(function, "__qualname__", "<locals>")
+    home = getattr(function, "__module__", None)
+    if home == module or "." not in place.qualname:
+        return bool(home == module)
+    # What a decorator of another module has made of a method was made in a function there, and stands nowhere there.
+    origin = sys.modules.get(str(home))
+    names = vars(origin) if is_a(origin, types.ModuleType) else {}
+    is_of_there = any(value is function for value in list(names.values()))
+    return not is_of_there and "<locals>" in getattr(function, "__qualname__", "<locals>")
 
 
 def _replacement(rule: Rule, place: Place) -> Any:

@@ -68,6 +68,9 @@ def test_the_exit_code_is_the_program_s(otelflow, store, end, code):
     _, spans = stored(store)
     assert spans["flow sh"].attributes["process.exit.code"] == (-9 if code == 137 else code)
     assert spans["flow sh"].attributes["otelflow.run.result"] == ("failure" if code else "success")
+    reason = {0: None, 3: "sh ended with the exit code 3", 137: "sh was ended by signal 9"}[code]
+    assert spans["flow sh"].attributes.get("error.type") == ("SystemExit" if code else None)
+    assert [event.attributes["exception.message"] for event in spans["flow sh"].events] == ([reason] if code else [])
 
 
 def test_quiet_says_nothing_of_a_good_end_and_all_of_a_bad_one(otelflow):

@@ -61,10 +61,17 @@ def tasks(shop):
 
     state = importlib.import_module("celery._state")
     earlier = set(state._on_app_finalizers)
+    _forget_applications(state)
     yield load
     OtelflowInstrumentor().uninstrument()
     state._on_app_finalizers.intersection_update(earlier)  # shared tasks would be those of the next test's application
-    load().app.close()
+    _forget_applications(state)
+
+
+def _forget_applications(state):
+    """Let no application that is still in memory have the shared tasks of the next one."""
+    for app in list(state._get_active_apps()):
+        state._deregister_app(app)
 
 
 @pytest.mark.parametrize("is_finalized", [False, True], ids=["made later", "made before"])

@@ -236,14 +236,25 @@ def test_a_method_that_a_decorator_of_another_module_has_replaced_is_one_of_its_
 
 
 def test_what_a_class_has_taken_from_another_module_is_not_its_own(shop, spans):
-    (shop / "shop" / "tools.py").write_text("def parse(text):\n    return int(text)\n")
+    (shop / "shop" / "tools.py").write_text(
+        "class Reader:\n    def parse(self):\n        return 3\n\ndef parse(text):\n    return int(text)\n\n"
+        "def make():\n    def inner(self):\n        return 2\n    return inner\n\nmade = make()\n"
+    )
     (shop / "shop" / "forms.py").write_text(
-        "from shop import tools\n\nclass Form:\n    read = staticmethod(tools.parse)\n    clean = tools.parse\n"
+        "from shop import tools\n\nclass Form:\n    read = staticmethod(tools.parse)\n    clean = tools.made\n"
+        "    parse = tools.Reader.parse\n"
         "    def send(self):\n        return self.read('1')\n"
     )
     OtelflowInstrumentor().instrument(flows=["shop.forms:*.*"])
     module = importlib.import_module("shop.forms")
 
-    assert (module.Form().send(), module.tools.parse("2")) == (1, 2)
+    form = module.Form()
+    assert (form.send(), form.clean(), form.parse(), module.tools.parse("2"), module.tools.made(form)) == (
+        1,
+        2,
+        3,
+        2,
+        2,
+    )
     assert spans.tree() == [("flow send", "success", [])]
     assert OtelflowInstrumentor().functions == ["shop.forms:Form.send"]

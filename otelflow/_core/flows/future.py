@@ -83,6 +83,9 @@ class Future(concurrent.futures.Future[R]):
         self.span_context: SpanContext | None = None
         self.was_asked = False
 
+    def __repr__(self) -> str:
+        return f"<Future of task {self.task_name!r}, {self._state.lower()}>"
+
     def result(self, timeout: float | None = None) -> R:
         """Return what the task returned, once it has; within *timeout* seconds, if given.
 

@@ -12,6 +12,7 @@ from otelflow._core.process import losses, provider, trace_address
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
 from otelflow._core.runs.run import Run
+from otelflow.errors import UpstreamFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -173,8 +174,11 @@ def origin(run: Run, error: BaseException) -> str | None:
         item = rest.pop()
         if item is None:
             continue
-        if id(item) in run.recorded:
-            return run.recorded[id(item)][1]
+        # A task that was not run because another failed is not where it went wrong.
+        reason = item.__cause__ if issubclass(type(item), UpstreamFailed) else None
+        record = run.recorded.get(id(reason)) or run.recorded.get(id(item))
+        if record is not None:
+            return record[1]
         rest += [item.__context__, item.__cause__]
         if issubclass(type(item), BaseExceptionGroup):  # isinstance() would ask the exception itself, too
             rest += reversed(item.exceptions[:_MOST_ERRORS])

@@ -386,3 +386,27 @@ def test_it_has_all_that_one_of_the_standard_library_begins_with():
     assert [ours[name] for name in theirs if name != "_condition"] == [
         value for name, value in theirs.items() if name != "_condition"
     ]
+
+
+def test_a_task_that_was_not_run_is_not_where_its_flow_failed_and_shows_no_address(spans):
+    @task
+    def fetch(name):
+        raise ConnectionError(f"nobody there: {name}")
+
+    @task(capture_parameters=True)
+    def publish(rows):
+        return rows
+
+    @flow
+    def shop():
+        return publish.submit(fetch.submit("cleo")).result()
+
+    with pytest.raises(UpstreamFailed):
+        shop().execute()
+
+    span = spans.one("flow shop")
+    assert span.attributes["otelflow.flow.failed_in"] == spans.one("task fetch").name
+    assert span.status.description.startswith("task fetch: ")
+    shown = [text for text in map(str, spans.one("task publish").attributes.values()) if "Future" in text]
+    assert shown == ["<Future of task 'fetch', finished>"]
+    assert repr(task(abs).submit(-1)).startswith("<Future of task 'abs', ")
