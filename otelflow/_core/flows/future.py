@@ -241,11 +241,10 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
     if error is not None and is_cancellation(error):
         concurrent.futures.Future.cancel(future)
     with contextlib.suppress(concurrent.futures.InvalidStateError):  # also of one whose result the user has set
-        if future._state == "CANCELLED":  # noqa: SLF001 the error takes so long to make that Ctrl-C would often hit it
-            pass
-        elif error is None:
+        is_open_yet = future._state != "CANCELLED"  # noqa: SLF001 to make the error takes long: Ctrl-C would hit it
+        if is_open_yet and error is None:
             future.set_result(value)
-        else:
+        elif is_open_yet and error is not None:
             future.set_exception(error)
     if future.call is not None and future._state == "CANCELLED":  # noqa: SLF001
         future.set_running_or_notify_cancel()
