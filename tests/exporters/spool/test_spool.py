@@ -931,27 +931,28 @@ LIMITED = """
     from opentelemetry.sdk.trace import TracerProvider
     from otelflow_exporters.spool import SpoolSpanProcessor
 
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    processor = SpoolSpanProcessor(sys.argv[1], is_shipped=False)
-    provider = TracerProvider()
-    provider.add_span_processor(processor)
-    tracer = provider.get_tracer("program")
-    flow = tracer.start_span("flow")
-    for number in range(600):
-        tracer.start_span("task", attributes={"text": "x" * (number % 40)}).end()
-    flow.end()
-    provider.shutdown()
-    print(processor.waiting)
+    for most in range(20_000, 20_050, 10):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        processor = SpoolSpanProcessor(f"{sys.argv[1]}/{most}", is_shipped=False)
+        provider = TracerProvider()
+        provider.add_span_processor(processor)
+        tracer = provider.get_tracer("program")
+        flow = tracer.start_span("flow")
+        for number in range(600):
+            tracer.start_span("task", attributes={"text": "x" * (number % 40)}).end()
+        flow.end()
+        provider.shutdown()
+        print(processor.waiting)
     """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no ulimit there")
 def test_where_no_file_may_be_large_each_segment_has_its_end_and_no_run_is_taken_for_lost(folder):
     done = run_python("-c", source_of(LIMITED), folder)
-    contents = [path.read_bytes() for path in folder.glob("*.otlp")]
+    contents = [path.read_bytes() for path in folder.glob("*/*.otlp")]
 
-    assert (done.returncode, done.stdout) == (0, "601\n"), done.stderr
-    assert len(contents) > 5
+    assert (done.returncode, done.stdout) == (0, "601\n" * 5), done.stderr
+    assert len(contents) > 25
     assert all(content.endswith(CLOSED) for content in contents)
 
 
