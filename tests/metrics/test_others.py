@@ -1,8 +1,12 @@
 """Runs of other services that were lost are kept apart, and bounded."""
 
+import pytest
+from opentelemetry.sdk.resources import Resource
+
 from otelflow import semconv
 from otelflow._core.process import losses
 from otelflow._core.runs.observers import LostRun
+from otelflow.metrics import use
 from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._others import OtherServices
 
@@ -54,3 +58,21 @@ def test_a_run_of_another_service_is_news_and_changes_no_counter_of_this_one():
     assert (aggregator.run_count, aggregator.version() != version, heard) == (1, True, ["series"])
     aggregator.begin_in_child()
     assert (aggregator.run_count, aggregator.others.last_runs()) == (0, {})
+
+
+@pytest.mark.parametrize("namespace", ["", "us"])
+def test_a_file_has_each_series_once_whatever_namespaces_its_services_are_of_and_the_newest_counts(tmp_path, namespace):
+    file = tmp_path / "x.prom"
+    resource = Resource({"service.name": "shop", "service.namespace": "eu"})
+    services = [("eu", "billing"), (namespace, "billing"), (namespace, "shop")]
+    for started in (10.0, 30.0, 20.0):  # each time another process tells
+        metrics = use(f"textfile:{file}", resource=resource)
+        for service in services:
+            metrics.aggregator.run_lost(lost("nightly", service, started))
+        assert metrics.flush()
+        metrics.shutdown()
+
+    last = [line for line in file.read_text().splitlines() if line.startswith(semconv.FLOW_LAST_RUN + "{")]
+    of_nightly = sorted(line for line in last if "nightly" in line)
+    labels = 'flow="nightly",result="error",service='
+    assert of_nightly == [f'{semconv.FLOW_LAST_RUN}{{{labels}"{name}"}} 32.0' for name in ("billing", "shop")]

@@ -240,14 +240,14 @@ def settle(future: Future[Any], value: Any, error: BaseException | None) -> None
     """Let *future* be done with *value* or *error*, unless it is cancelled, of which who waits is told."""
     if error is not None and is_cancellation(error):
         concurrent.futures.Future.cancel(future)
-    try:
-        if error is None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # also of one whose result the user has set
+        is_open_yet = future._state != "CANCELLED"  # noqa: SLF001 to make the error takes long: Ctrl-C would hit it
+        if is_open_yet and error is None:
             future.set_result(value)
-        else:
+        elif is_open_yet and error is not None:
             future.set_exception(error)
-    except concurrent.futures.InvalidStateError:
-        if future.call is not None and future._state == "CANCELLED":  # noqa: SLF001 else the user has set its result
-            future.set_running_or_notify_cancel()
+    if future.call is not None and future._state == "CANCELLED":  # noqa: SLF001
+        future.set_running_or_notify_cancel()
     assign(future, None)
 
 

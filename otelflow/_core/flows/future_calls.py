@@ -269,11 +269,11 @@ class Call:
                     future.span_context = spans.context_of(run.span)
             if self.group is not None:
                 self.group.ended(result or semconv.ERROR)
-        finally:  # also after Ctrl-C: who waits for the future would wait for ever
-            self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
             is_failure = error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error)
             if is_failure and self.session.flow_run is not None:  # the end of the flow tells of it
                 self.session.failures.append(future)
+        finally:  # also after Ctrl-C: who waits for the future would wait for ever
+            self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
             settle(future, value, error)
             self.session.forget(self)
 
@@ -309,8 +309,13 @@ class Call:
             self._end_apart(Ending(semconv.SKIP, error))
 
     def _end_apart(self, ending: Ending) -> None:
-        # Another thread may be in its context, to hand it over.
-        self.context.copy().run(self.end_unrun, ending)
+        try:
+            # Another thread may be in its context, to hand it over.
+            self.context.copy().run(self.end_unrun, ending)
+        except BaseException:  # as in end(): Ctrl-C may come before that
+            settle(self.future, None, ending.error)
+            self.session.forget(self)
+            raise
 
     def end_unrun(self, ending: Ending, started_ns: int = 0) -> None:
         """Make the span of a task that was never run, or that ran, since *started_ns*, in a process that is lost."""
