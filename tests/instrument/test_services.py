@@ -149,7 +149,7 @@ def test_what_waits_when_a_signal_ends_a_server_is_told(service):
     assert code == -signal.SIGTERM
     assert said.endswith(
         "uvicorn ends, and not everything has arrived (what waits in a spool, the next process sends): "
-        "traces to SpoolSpanProcessor: 4 made, 0 delivered, 4 waiting\n"
+        "traces to the spool: 4 made, 0 delivered, 4 waiting\n"
     )
 
 
