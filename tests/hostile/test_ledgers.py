@@ -55,7 +55,7 @@ PROGRAM = """
         print(f"Telemetry: {account}", file=sys.stderr)
     """
 LINE = re.compile(
-    r"Telemetry: traces to \w+: ([\d,]+) made, ([\d,]+) delivered(?:, ([\d,]+) waiting)?(?:, .* lost \((.*)\))?"
+    r"Telemetry: traces to [\w ]+: ([\d,]+) made, ([\d,]+) delivered(?:, ([\d,]+) waiting)?(?:, .* lost \((.*)\))?"
 )
 
 
