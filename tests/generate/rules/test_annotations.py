@@ -172,7 +172,7 @@ def test_an_alert_shows_the_runbook_and_the_name_of_a_flow_as_they_are(shop, hos
             "exp_annotations": {
                 "summary": f"Nobody has seen flow {text} succeed for 1h.".replace("\ud83d", "\\ud83d"),
                 "description": "Promised is one success every 1h. It never ran, always failed, or its metrics do not "
-                "arrive.",
+                "arrive; they would name its service.",
                 "runbook": text.replace("\ud83d", "?"),
             },
         }
