@@ -5,7 +5,7 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import wrapt
 
@@ -95,7 +95,13 @@ def _replacement(rule: Rule, place: Place) -> Any:
     return _Partial(place.value, decorated) if is_a(place.value, functools.partial) else decorated
 
 
-class _Partial(wrapt.ObjectProxy[Any]):
+if TYPE_CHECKING:
+    _Proxy = wrapt.ObjectProxy[Any]
+else:
+    _Proxy = wrapt.ObjectProxy  # before wrapt 2 it takes no type
+
+
+class _Partial(_Proxy):
     """A ``functools.partial`` that is what it was, also in another process, and a flow or task when it is called."""
 
     __otelflow__ = "partial"
