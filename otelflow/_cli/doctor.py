@@ -60,7 +60,7 @@ _CURES: Final = (
     ),
     *(
         (words, "is the host in {name} spelt right?")
-        for words in ("name or service", "name resolution", "lookup", "nodename", "getaddrinfo")
+        for words in ("name or service", "name resolution", "dns resolution", "lookup", "nodename", "getaddrinfo")
     ),
     *(
         (words, "is the address in {name} right, and can this machine reach it?")
