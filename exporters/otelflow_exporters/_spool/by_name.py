@@ -8,9 +8,9 @@ no queue: a reader collects them now and then, and each report waits on its own.
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opentelemetry import trace
 from opentelemetry._logs import _internal
@@ -46,6 +46,8 @@ from otelflow_exporters._store.limits import absolute
 from otelflow_exporters.spool import SpoolSpanProcessor
 
 _logger = own_logger(__name__)
+
+T = TypeVar("T")
 
 # For which instruments a report says what is new since the last one, as the specification has it
 _DELTAS: Final[dict[str, tuple[type, ...]]] = {
@@ -186,21 +188,21 @@ class SpoolMetricExporter(MetricExporter):
 
 def _temporality() -> dict[type, AggregationTemporality]:
     """Return for which instruments each report says what is new since the last one."""
-    name, preference = variable("metrics", "METRICS_TEMPORALITY_PREFERENCE")
-    kinds = _DELTAS.get(preference.lower() or "cumulative")
-    if kinds is None:
-        cure = suggestion(preference.lower(), _DELTAS)
-        raise ConfigurationError(f"{name}={preference} is not supported{cure}")
+    kinds = _choice_of("METRICS_TEMPORALITY_PREFERENCE", _DELTAS)
     return dict.fromkeys(kinds, AggregationTemporality.DELTA)
 
 
 def _aggregation() -> dict[type, Aggregation]:
-    name, aggregation = variable("metrics", "METRICS_DEFAULT_HISTOGRAM_AGGREGATION")
-    kind = _AGGREGATIONS.get(aggregation.lower() or "explicit_bucket_histogram")
-    if kind is None:
-        cure = suggestion(aggregation.lower(), _AGGREGATIONS)
-        raise ConfigurationError(f"{name}={aggregation} is not supported{cure}")
-    return {metrics.Histogram: kind()}
+    return {metrics.Histogram: _choice_of("METRICS_DEFAULT_HISTOGRAM_AGGREGATION", _AGGREGATIONS)()}
+
+
+def _choice_of(suffix: str, choices: Mapping[str, T]) -> T:
+    """Return which of *choices* the variable says; the first, unless it is set."""
+    name, word = variable("metrics", suffix)
+    choice = choices.get(word.lower() or next(iter(choices)))
+    if choice is None:
+        raise ConfigurationError(f"{name}={word} is not supported{suggestion(word.lower(), choices)}")
+    return choice
 
 
 def new_tracer_provider() -> TracerProvider:

@@ -23,10 +23,10 @@ def unsent_in(folder: Folder, file: StoredFile, read: Read, *, own: int | None, 
         return None
 
 
-def is_missed(folder: Folder, name: str, lost: int) -> bool:
-    """Tell whether another process, or another spool of this one, misses the segment *name*, and counts what is *lost*.
+def tell_writer(folder: Folder, name: str, lost: int) -> bool:
+    """Tell another process, or another spool of this one, what is *lost* with its segment *name*, for it to count.
 
-    Else its process has ended, and this one's number may be that of an earlier one.
+    Returns False where there is none: its process has ended, and this one's number may be that of an earlier one.
     """
     writer = writer_of(name)
     if is_watched_here(name) or (writer != os.getpid() and is_running(writer)):

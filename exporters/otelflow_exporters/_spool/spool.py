@@ -23,7 +23,7 @@ from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.last_delivery import deliver_last
 from otelflow_exporters._spool.leftovers import remove_old
 from otelflow_exporters._spool.memory import Memory
-from otelflow_exporters._spool.removals import is_missed, unsent_in
+from otelflow_exporters._spool.removals import tell_writer, unsent_in
 from otelflow_exporters._spool.shipper import Shipper, look
 from otelflow_exporters._spool.signals import Signal
 from otelflow_exporters._spool.untold import Untold, told
@@ -318,7 +318,7 @@ class Spool:
         if self.writer.segments.pop(file.name, None) is not None:
             folder.remove(file.name + SUFFIX)
             self.untold.add(self._lose, "spool_full", count)
-        elif not is_missed(folder, file.name, count) and count:
+        elif not tell_writer(folder, file.name, count) and count:
             self.untold.add(self._count_loss, "spool_full", count)
 
     # On the worker's thread

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MOST_ERRORS: Final = 100
 # Of more links, it is worth while to ask how many the span keeps.
 _FEW_LINKS: Final = 64
+_END_FAILED: Final = "A span processor raised when a span ended; the run goes on"
 
 
 class _Unended(State):
@@ -89,8 +90,7 @@ def end(run: Run) -> None:
         except RecursionError:
             unended.chain = run, True, unended.chain
         except Exception as error:  # noqa: BLE001 a processor that raises must not replace the user's exception
-            message = "A span processor raised when a span ended; the run goes on"
-            losses.record("traces", "end_failed", message, error=error)
+            losses.record("traces", "end_failed", _END_FAILED, error=error)
 
 
 def end_unended() -> None:
@@ -109,6 +109,8 @@ def end_unended() -> None:
         except RecursionError:
             unended.chain = run, has_ended, unended.chain
             raise
+        except Exception as error:  # noqa: BLE001 as in end()
+            losses.record("traces", "end_failed", _END_FAILED, error=error)
 
 
 def _write(run: Run, span: Span, made_spans: int | None, ended_ns: int) -> None:

@@ -275,6 +275,15 @@ def test_an_attempt_of_a_forked_child_waits_for_no_thread_of_its_parent():
     assert done.stdout == "7\n", done.stderr
 
 
+def fail_while_it_runs(begun, gate, attempts):
+    """Fail when a task has *begun*, and let its *gate* open a moment later."""
+    while not begun:
+        threading.Event().wait(0.001)
+    attempts.append(threading.Timer(0.05, gate.set))
+    attempts[0].start()
+    raise LookupError("not yet")
+
+
 def test_what_an_attempt_of_a_flow_has_submitted_ends_before_the_next_one(spans):
     begun, gate, attempts = [], threading.Event(), []
 
@@ -288,11 +297,7 @@ def test_what_an_attempt_of_a_flow_has_submitted_ends_before_the_next_one(spans)
     def tried():
         futures = work.map(range(10))
         if not attempts:
-            while not begun:
-                threading.Event().wait(0.001)
-            attempts.append(threading.Timer(0.05, gate.set))
-            attempts[0].start()
-            raise LookupError("not yet")
+            fail_while_it_runs(begun, gate, attempts)
         attempts.append(spans.named("task work"))
         return futures.result()
 
@@ -430,11 +435,7 @@ def test_what_an_attempt_of_a_task_has_submitted_ends_before_the_next_one(spans,
     def tried():
         futures = work.map(range(40))
         if not attempts:
-            while not begun:
-                threading.Event().wait(0.001)
-            attempts.append(threading.Timer(0.05, gate.set))
-            attempts[0].start()
-            raise LookupError("not yet")
+            fail_while_it_runs(begun, gate, attempts)
         attempts.append([result(span) for span in spans.named("task work")])
         return futures.result()
 

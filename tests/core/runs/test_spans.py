@@ -4,9 +4,12 @@ import contextvars
 import threading
 import time
 from importlib.metadata import version
+from unittest.mock import Mock
 
 import pytest
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext
 
 from otelflow import flow, task
@@ -301,6 +304,10 @@ def raises(*_, **__):
     raise RuntimeError("a foreign fault")
 
 
+class Broken(SpanProcessor):
+    on_end = raises
+
+
 def test_a_span_that_cannot_be_started_is_counted_and_said_and_the_run_goes_on(warnings_said):
     core_spans.use_provider(Foreign(raises))
 
@@ -310,9 +317,6 @@ def test_a_span_that_cannot_be_started_is_counted_and_said_and_the_run_goes_on(w
 
 
 def test_a_processor_that_raises_when_a_span_ends_is_counted_and_said_and_the_value_comes_out(warnings_said):
-    class Broken(SpanProcessor):
-        on_end = raises
-
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Broken())
     core_spans.use_provider(provider)
@@ -451,3 +455,43 @@ def test_a_note_stands_on_the_span_if_there_is_one_that_takes_it(spans, warnings
 
     assert not span_with_note.is_recording()
     assert warnings_said.messages == ["A span does not take an attribute; the run goes on"]
+
+
+@pytest.fixture
+def unended(monkeypatch):
+    """A run with this *processor* that is closed, but for its span: the stack was full."""
+
+    def make(processor):
+        host = TracerProvider(shutdown_on_exit=False)
+        host.add_span_processor(processor)
+        core_spans.use_provider(host)
+        run = opened()
+        with monkeypatch.context() as full:
+            full.setattr(run_spans, "end", Mock(side_effect=RecursionError))
+            close_run(run, SUCCESS)
+        return run
+
+    return make
+
+
+def test_a_span_that_a_full_stack_has_kept_open_ends_when_there_is_room(unended):
+    exporter = InMemorySpanExporter()
+    run = unended(SimpleSpanProcessor(exporter))
+
+    before = exporter.get_finished_spans()
+    run_spans.end_unended()
+
+    (span,) = exporter.get_finished_spans()
+    assert (before, losses.dropped) == ((), {})
+    assert dict(span.attributes)["otelflow.run.result"] == "success"
+    assert span.end_time == run_spans.end_of(run)
+
+
+def test_a_processor_that_raises_then_is_counted_and_does_not_reach_the_program(unended, caplog):
+    unended(Broken())
+
+    run_spans.end_unended()
+
+    assert losses.dropped == {("traces", "end_failed"): 1}
+    assert caplog.messages == ["A span processor raised when a span ended; the run goes on"]
+    assert run_spans.unended.chain is None

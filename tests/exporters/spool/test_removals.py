@@ -6,7 +6,7 @@ import pytest
 
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.claims import take_claim
-from otelflow_exporters._spool.removals import is_missed, unsent_in
+from otelflow_exporters._spool.removals import tell_writer, unsent_in
 from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._store.limits import Limits
@@ -45,19 +45,19 @@ def test_what_another_process_has_sent_of_it_is_not_lost(spool):
     assert unsent_in(folder, file, SPANS.read, own=5, sent=None) == 3
 
 
-def test_a_segment_of_somebody_who_lives_is_missed(spool):
+def test_a_segment_of_somebody_who_lives_tell_writer(spool):
     writer, folder, file = spool
     numbers = {"of init": 1, "of nobody": 2**22 + 5, "of this process": os.getpid()}
     names = {whose: f"20270115T080000.000000Z-{number}-0123abcd.otlp" for whose, number in numbers.items()}
 
-    assert {whose: is_missed(folder, name, 5) for whose, name in names.items()} == {
+    assert {whose: tell_writer(folder, name, 5) for whose, name in names.items()} == {
         "of init": True,
         "of nobody": False,
         "of this process": False,
     }
-    assert is_missed(folder, file.name, 5)
+    assert tell_writer(folder, file.name, 5)
     writer.is_watched = False
-    assert not is_missed(folder, file.name, 5)
+    assert not tell_writer(folder, file.name, 5)
 
 
 @pytest.fixture
