@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Final
 
-from otelflow._core.flows.future import Future, FutureList, unmapped, value_of
+from otelflow._core.flows.future import Future, FutureList, unmapped
+from otelflow._core.flows.future_states import value_of
 from otelflow._core.policies.loops import running_trio
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import NotSubmittable
@@ -23,12 +24,14 @@ def futures_in(value: Any, depth: int = _DEPTH, seen: set[int] | None = None) ->
     """Yield the futures in *value*: itself, or in lists, tuples, deques, sets, dicts and dataclasses."""
     if type(value) in _PLAIN or not depth:
         return
-    if isinstance(value, Future):
+    if issubclass(type(value), Future):  # isinstance() would ask a proxy for its __class__
         yield value
         return
     items = _items_of(value)
     seen = set() if seen is None else seen
     if items is None or id(value) in seen:  # it is looked at already: a list may hold itself
+        return
+    if _PLAIN.issuperset(map(type, items)):  # a million numbers are looked at in C
         return
     seen.add(id(value))
     for item in items:
@@ -37,11 +40,12 @@ def futures_in(value: Any, depth: int = _DEPTH, seen: set[int] | None = None) ->
 
 def _items_of(value: Any) -> Iterable[Any] | None:
     """Return what is looked at in *value*, or None if it is no container."""
-    if isinstance(value, list | tuple | set | frozenset | deque):
-        return value
-    if isinstance(value, dict):
-        return value.values()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    kind = type(value)
+    if issubclass(kind, list | tuple | set | frozenset | deque):
+        return value  # type: ignore[no-any-return]  # its type says it
+    if issubclass(kind, dict):
+        return value.values()  # type: ignore[no-any-return]  # as above
+    if not issubclass(kind, type) and dataclasses.is_dataclass(kind):
         return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
     return None
 
@@ -120,6 +124,8 @@ def upstream_of(wait_for: Iterable[Any], args: tuple[Any, ...], kwargs: Mapping[
 
 
 _END: Final = object()
+# Of a generator, which may be endless; a list may be longer
+_MOST_UNCOUNTED: Final = 1_000_000
 
 
 def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -142,6 +148,9 @@ def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list
         ends = [label for label, item in zip(labels, row, strict=True) if item is _END]
         if not ends:
             rows.append(tuple(row))
+            if len(rows) == _MOST_UNCOUNTED and not any(hasattr(value, "__len__") for value in values):
+                reason = f"map() got more than {_MOST_UNCOUNTED:,} items, and nothing tells how many there are"
+                raise NotSubmittable(name, reason, "if it is not endless, give it a list")
         elif len(ends) == sum(column is not None for column in columns):
             return rows
         else:
