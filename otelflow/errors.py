@@ -99,6 +99,8 @@ class NotCallable(OtelflowError, TypeError):
     """Raised where a flow or task is to be made of something that cannot be called."""
 
     def __init__(self, owner: str, target: object, cure: str = "") -> None:
+        if owner.startswith("@") and hasattr(type(target), "__get__"):  # a property, say
+            cure = f"; put {owner} on the function inside of it"
         super().__init__(
             f"{owner} needs a function or method to run, not {type(target).__name__} ({brief_repr(target)}){cure}"
         )
