@@ -9,6 +9,7 @@ import otelflow
 from otelflow import semconv
 from otelflow._core.process.shutdown import end_signals
 from otelflow._core.runs.endings import exit_code_of
+from otelflow.errors import Terminated
 
 SUCCESS: Final = 0
 FAILURE: Final = 1
@@ -26,15 +27,6 @@ class Ending(NamedTuple):
 
     code: int
     error: BaseException | None = None
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, whose name it is given, arrived: the flow is cancelled as by Ctrl-C."""
-
-    @property
-    def code(self) -> int:
-        """The exit code of a program that this signal ended."""
-        return 128 + signal.Signals[str(self)]
 
 
 class Termination:

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from otelflow._cli._exit_codes import Terminated, Termination, ending_of
+from otelflow._cli._exit_codes import Termination, ending_of
+from otelflow.errors import Terminated
 
 
 def test_what_a_signal_raises_can_be_pickled():
