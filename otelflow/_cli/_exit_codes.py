@@ -22,7 +22,7 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 UNREAD: Final = 128 + 13
 
 
-class Ending(NamedTuple):
+class Exit(NamedTuple):
     """The exit code and, when something was raised or kept inside, the exception."""
 
     code: int
@@ -75,19 +75,19 @@ def end_at_next_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ending_of(run: Callable[[], otelflow.Flow[Any]], termination: Termination) -> Ending:
+def exit_of(run: Callable[[], otelflow.Flow[Any]], termination: Termination) -> Exit:
     """Call *run* and return how its flow ended; nothing that it raises comes out."""
     try:
         flow = run()
     except SystemExit as end:  # as Python does with `sys.exit(…)`
         if end.code is None:
-            return Ending(SUCCESS)
+            return Exit(SUCCESS)
         if isinstance(end.code, int):
-            return Ending(end.code & 0xFF, end if end.code else None)
-        return Ending(FAILURE, end)
+            return Exit(end.code & 0xFF, end if end.code else None)
+        return Exit(FAILURE, end)
     except KeyboardInterrupt as interrupt:
-        return Ending(termination.code, interrupt)
+        return Exit(termination.code, interrupt)
     except BaseException as error:  # noqa: BLE001 whatever a flow raises, its end is reported
         code = exit_code_of(error)
-        return Ending(code & 0xFF, error if code else None) if isinstance(code, int) else Ending(FAILURE, error)
-    return Ending(FAILURE, flow.flow_error) if flow.flow_state.status in semconv.FAILED_RESULTS else Ending(SUCCESS)
+        return Exit(code & 0xFF, error if code else None) if isinstance(code, int) else Exit(FAILURE, error)
+    return Exit(FAILURE, flow.flow_error) if flow.flow_state.status in semconv.FAILED_RESULTS else Exit(SUCCESS)
