@@ -10,6 +10,7 @@ import gzip
 import math
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -38,7 +39,7 @@ _SERVICES: Final = {
 }
 _USER_AGENT: Final = f"otelflow/{__version__}"
 # Of nine levels the first: higher ones take several times as long for a tenth less
-_COMPRESSIONS: Final = {
+_COMPRESSIONS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "gzip": functools.partial(gzip.compress, compresslevel=1),
     "deflate": functools.partial(zlib.compress, level=1),
     "none": bytes,

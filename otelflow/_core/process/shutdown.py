@@ -117,7 +117,7 @@ def late_module(package: str, name: str) -> "ModuleType":
         if not is_too_late(error):
             raise
         raise ImportError(
-            f"{package}.{name} cannot be imported any more, because Python has ended: do this earlier, at the latest in "
+            f"{package}.{name} cannot be imported any more, because Python has ended: do it earlier, at the latest in "
             "a function that is registered with atexit"
         ) from None
 
