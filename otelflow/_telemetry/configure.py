@@ -199,8 +199,7 @@ def configure(
         _use_store(telemetry, store, in_force.store)
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
-    with entry_points.empty_is_unset():
-        prepare()
+    entry_points.empty_is_unset()(prepare)()
     _use_logs(telemetry, in_force.events)
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)

@@ -134,8 +134,6 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "__orig_bases__" not in vars(cls):
-            type.__setattr__(cls, "__orig_bases__", cls.__bases__)  # dill would take those it inherits for its own
         check_base_classes(cls)
         if cls.main is not Flow.main:
             own_name = inspect.getattr_static(cls, "flow_name", None)

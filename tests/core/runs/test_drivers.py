@@ -753,6 +753,7 @@ async def read(steps):
         pass
 
 
+CACHED = {"cache_key_fn": lambda task, arguments: "order", "result_storage": "memory"}
 FAILING = {
     "a task": tried(task(refuse)),
     "a lenient task": task(raise_on_error=False)(refuse),
@@ -763,6 +764,8 @@ FAILING = {
     "an async task with retries": awaited(task(retries=1)(refuse_later)),
     "a task with a time-out": tried(task(timeout=60)(refuse)),
     "an async task with a time-out": awaited(task(timeout=60)(refuse_later)),
+    "a task with a cache": tried(task(**CACHED)(refuse)),
+    "an async task with a cache": awaited(task(**CACHED)(refuse_later)),
     "a flow": tried(lambda order: flow(refuse)(order).execute()),
     "an async flow": awaited(lambda order: flow(refuse_later)(order).execute_async()),
     "a flow that runs when called": tried(flow(execute_on_call=True)(refuse)),
