@@ -18,8 +18,8 @@ from otelflow.runners._local import checked_workers
 
 _WINDOW: Final = 64
 _NO_PROCESS: Final = (
-    "look for a lack of memory, of processes or of room in /dev/shm; where no process can begin, as in AWS Lambda, take "
-    "task_runner='threads'"
+    "look for a lack of memory, of processes or of room in /dev/shm; where no process can begin, as in AWS Lambda, "
+    "take task_runner='threads'"
 )
 
 

@@ -251,6 +251,7 @@ from otelflow.runners import ProcessPoolTaskRunner
 def refuse(*_):  # as in AWS Lambda
     raise OSError(38, "Function not implemented")
 
+refuse.SEM_VALUE_MAX = 1
 _multiprocessing.SemLock = refuse
 
 @flow(task_runner=ProcessPoolTaskRunner(1, "spawn"))
