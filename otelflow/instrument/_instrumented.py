@@ -110,7 +110,7 @@ def configure_here() -> None:
 
 
 def _refuse(plan: Plan, fault: str, pattern: str = "", key: str = "") -> None:
-    """Raise for the *fault* of a *pattern* or a setting, or if *plan* is lenient or the program has started, warn once."""
+    """Raise for the *fault* of a *pattern* or setting; if *plan* is lenient, or the program has started, warn once."""
     text = f"{plan.place}: {pattern}: {fault}" if pattern else fault
     if plan.is_strict and not is_late():
         raise new_mistake(f"{text} {LENIENT}" if pattern else text) from None

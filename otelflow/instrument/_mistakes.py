@@ -1,9 +1,8 @@
 """What a mistake in a file of patterns is to who starts a program: one sentence on stderr, and the exit code 2."""
 
+import inspect
 import os
 import sys
-import types
-from collections.abc import Iterator
 from typing import Final, NoReturn, cast
 
 from otelflow._core.process.once import OncePerTree
@@ -50,13 +49,21 @@ def is_late() -> bool:
 def new_mistake(text: str) -> BaseException:
     """Return what is to be raised for the mistake *text*: an exit of the program that has told it, while that starts.
 
-    An error would be told once more, with the traceback of its imports, by whoever catches it: gunicorn, Celery, pytest.
+    An error would be told once more, with the traceback of its imports, by who catches it: gunicorn, Celery, pytest.
     """
     if _mistakes.told is None or is_late():
         return ConfigurationError(text)
-    callers = set(_callers())
+    callers = set[tuple[str, str]]()
+    frame = inspect.currentframe()
+    while frame is not None:
+        callers.add((frame.f_globals.get("__name__", ""), frame.f_code.co_qualname))
+        frame = frame.f_back
     if ("_pytest.main", "wrap_session") in callers:
-        return _end_of_tests(f"otelflow: {text}")
+        if "PYTEST_XDIST_WORKER" in os.environ:  # pytest-xdist waits for ever for a worker that was interrupted
+            return cast("BaseException", sys.modules["_pytest.nodes"].Collector.CollectError(f"otelflow: {text}"))
+        # Ends pytest as Ctrl-C does: it takes an exit for a failure of its own, and an error for one of a test.
+        kind: type[BaseException] = type("ConfigurationError", (KeyboardInterrupt,), {"__module__": "otelflow.errors"})
+        return kind(f"otelflow: {text}")
     if _mistakes.told.is_first(text):
         _say(text)
     if ("unittest.loader", "TestLoader.discover") in callers:  # it takes whatever comes for a test that fails
@@ -66,21 +73,6 @@ def new_mistake(text: str) -> BaseException:
         is_first = _mistakes.told.is_first(f"gunicorn {text}")
         return SystemExit(sys.modules["gunicorn.arbiter"].Arbiter.APP_LOAD_ERROR if is_first else 0)
     return SystemExit(_BAD_INPUT)
-
-
-def _end_of_tests(text: str) -> BaseException:
-    """Return what ends pytest as Ctrl-C does: it takes an exit for a failure of its own, an error for one of a test."""
-    if "PYTEST_XDIST_WORKER" in os.environ:  # pytest-xdist waits for ever for a worker that was interrupted
-        return cast("BaseException", sys.modules["_pytest.nodes"].Collector.CollectError(text))
-    kind = type("ConfigurationError", (KeyboardInterrupt,), {"__module__": "otelflow.errors"})
-    return cast("BaseException", kind(text))
-
-
-def _callers() -> Iterator[tuple[str, str]]:
-    frame: types.FrameType | None = sys._getframe()  # noqa: SLF001 a stack of an import is long, and traceback reads files
-    while frame is not None:
-        yield frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
-        frame = frame.f_back
 
 
 def kind_of(value: object) -> str:

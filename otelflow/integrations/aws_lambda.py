@@ -1,5 +1,6 @@
 """AWS Lambda: each invocation is a flow, in the trace of who has sent its event, and is delivered before it ends."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -62,18 +63,13 @@ def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000)
             with continue_trace(_headers_of(event)):
                 return run(event, context)
         finally:
-            force_flush(_time_to_deliver(context, millis))
+            left: float = _LONGEST_INVOCATION
+            with contextlib.suppress(Exception):  # what a test hands over for a context may be anything
+                left = float(context.get_remaining_time_in_millis())
+            # Lambda ends an invocation whose time is over, with an error.
+            force_flush(int(max(0, min(millis, left - _TIME_TO_ANSWER))))
 
     return handle
-
-
-def _time_to_deliver(context: Any, longest: float) -> int:
-    """Return how many milliseconds the answer may wait: Lambda ends an invocation whose time is over, with an error."""
-    try:
-        left = float(context.get_remaining_time_in_millis())
-    except Exception:  # noqa: BLE001 what a test hands over for a context may be anything
-        left = _LONGEST_INVOCATION
-    return int(max(0, min(longest, left - _TIME_TO_ANSWER)))
 
 
 def _headers_of(event: Any) -> dict[str, str]:

@@ -107,15 +107,18 @@ def _new_flow_class(base: Any, *, has_own_call: bool) -> type:
             # A class in between that calls this one does so inside of the flow.
             if self.request.called_directly or getattr(self.request, _IS_FLOW, False):
                 # Celery calls what `link_error` names after the flow of the task that has failed.
-                headers = _headers_of_ended_task()
-                with continue_trace(headers) if headers else contextlib.nullcontext():
+                with contextlib.ExitStack() as stack:
+                    if ended := _headers_of_ended_task():
+                        stack.enter_context(continue_trace(ended))
                     return super().__call__(*args, **kwargs)
             # What the sender has sent beside the task; Celery makes attributes of a part of it.
             headers = {**vars(self.request), **(self.request.headers or {})}
             with continue_trace({name: value for name, value in headers.items() if isinstance(value, str)}):
                 value = self.run_as_flow(args, kwargs)
-            if _NO_RESULT in vars(self.request):
-                raise vars(self.request).pop(_NO_RESULT)
+            error = getattr(self.request, _NO_RESULT, None)
+            if error is not None:
+                setattr(self.request, _NO_RESULT, None)  # its traceback holds this frame, which would hold it
+                raise error
             return value
 
         @functools.cached_property
@@ -135,7 +138,7 @@ def _new_flow_class(base: Any, *, has_own_call: bool) -> type:
             try:
                 return super().__call__(*args, **kwargs) if has_own_call else self.run(*args, **kwargs)
             except (Ignore, Reject) as error:  # the task has said what becomes of it, and has not failed
-                vars(self.request)[_NO_RESULT] = error
+                setattr(self.request, _NO_RESULT, error)
                 return None
 
     # Celery names a task that is a class by its class and module.
@@ -148,9 +151,10 @@ def _headers_of_ended_task() -> dict[str, str]:
     """Return what tells of the trace of the task whose flow has just ended, if no other is current."""
     from celery import current_task  # noqa: PLC0415 see above
 
-    if not current_task or trace.get_current_span().get_span_context().is_valid:
+    request = getattr(current_task, "request", None)  # of no task, where none is
+    if request is None or trace.get_current_span().get_span_context().is_valid:
         return {}
-    headers: dict[str, str] = getattr(current_task.request, _HEADERS, {})
+    headers: dict[str, str] = getattr(request, _HEADERS, {})
     return headers
 
 

@@ -30,7 +30,8 @@ class FlowJobMixin(_Job):
 
     The class is for those who enqueue, ``Queue(job_class=FlowJob)``, and for those who work, ``rq worker --job-class
     jobs.FlowJob``. The flow bears the name of the job's function, and goes on in the trace that the job was enqueued
-    in; so do each retry, and what RQ calls of its end, ``on_success`` and its like. Call ``otelflow.configure()`` in the module of the jobs.
+    in; so do each retry, and what RQ calls of its end, ``on_success`` and its like. Call ``otelflow.configure()`` in
+    the module of the jobs.
 
     >>> from otelflow.integrations.rq import FlowJobMixin
     >>> from rq.job import Job

@@ -56,7 +56,9 @@ def test_no_program_goes_on_without_the_module_whatever_it_does_about_errors(odd
 
 
 def test_a_program_whose_flows_run_is_only_warned(odd):
-    (odd / "main.py").write_text("import shop.jobs\nprint(shop.jobs.weekly())\nimport shop.odd\nprint(shop.odd.work())\n")
+    (odd / "main.py").write_text(
+        "import shop.jobs\nprint(shop.jobs.weekly())\nimport shop.odd\nprint(shop.odd.work())\n"
+    )
     (odd / "otelflow.toml").write_text('flows = ["shop.jobs:weekly", "shop.odd:work", "shop.odd:rate"]\n')
 
     done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
@@ -227,10 +229,7 @@ def test_a_lenient_file_ignores_a_wrong_setting_says_so_once_and_records_with_th
     arguments = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py", "children")
     variables = {"OTELFLOW_VALUE_LIMIT": "x"}
 
-    if command == "run":
-        done = otelflow(program, *arguments, **variables)
-    else:
-        done = _by_opentelemetry(program, **variables)
+    done = otelflow(program, *arguments, **variables) if command == "run" else _by_opentelemetry(program, **variables)
 
     assert done.returncode == 3
     sentence = "OTELFLOW_VALUE_LIMIT: value_limit must be a whole number, not 'x' (ignored)"
