@@ -16,7 +16,7 @@ from otelflow._core.process.process import State
 from otelflow._core.text.own_logger import log
 from otelflow.errors import ConfigurationError
 from otelflow.instrument import _celery_tasks
-from otelflow.instrument._holders import function_of, hand_over, near
+from otelflow.instrument._holders import function_of, hand_over, modules_that_may_hold
 from otelflow.instrument._import_hook import ImportHook
 from otelflow.instrument._mistakes import LENIENT, is_late, new_mistake
 from otelflow.instrument._plan import Plan
@@ -166,7 +166,7 @@ def _hand_over(functions: list[Wrapped], module: types.ModuleType | None = None)
     # Others hold the function itself, not what a class has made of it.
     keys = {function.name: id(function_of(function.place.value)) for function in shared}
     values = {keys[function.name]: function_of(function.replacement) for function in shared}
-    handed = hand_over(values, None if module is None else near(module))
+    handed = hand_over(values, None if module is None else modules_that_may_hold(module))
     names = [
         function.name
         for function in shared
