@@ -314,8 +314,8 @@ def _value_of_element(match: re.Match[str], _: tuple[str, ...], text: str) -> re
 
 
 def _held_value(match: re.Match[str], _: tuple[str, ...], text: str) -> re.Match[str] | None:
-    held = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, match.end())
-    return lazy_compile(secret_notations.VALUE).match(text, held.end()) if held is not None else None
+    key = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, match.end())
+    return lazy_compile(secret_notations.VALUE).match(text, key.end()) if key is not None else None
 
 
 # How the value is found after what a pattern finds; after the other patterns it stands as it is.
