@@ -4,7 +4,7 @@ import os
 
 from otelflow._core.process.files import Folder, StoredFile, is_running
 from otelflow_exporters._spool.batches import Read, read_range
-from otelflow_exporters._spool.claims import SUFFIX, leave_word, waiting_in
+from otelflow_exporters._spool.claims import SUFFIX, unsent_ranges, write_loss
 from otelflow_exporters._store.ownership import writer_of
 from otelflow_exporters._store.writer import is_watched_here
 
@@ -14,7 +14,7 @@ def unsent_in(folder: Folder, file: StoredFile, read: Read, *, own: int | None, 
 
     *own* is how many this process has written there, *sent* how many it has sent from there; None: it is another's.
     """
-    waiting = waiting_in(folder, file)
+    waiting = unsent_ranges(folder, file)
     if own is not None and (sent is not None or waiting == [(0, file.size)]):
         return own - (sent or 0)  # to read all of it would take a tenth of a second
     try:
@@ -30,7 +30,7 @@ def tell_writer(folder: Folder, name: str, lost: int) -> bool:
     """
     writer = writer_of(name)
     if is_watched_here(name) or (writer != os.getpid() and is_running(writer)):
-        leave_word(folder, name, lost)
+        write_loss(folder, name, lost)
         return True
     folder.remove(name + SUFFIX)
     return False

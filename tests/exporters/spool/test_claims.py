@@ -48,7 +48,7 @@ def test_the_next_one_goes_on_where_the_last_one_was(folder):
     first = claims.take_claim(folder, file)
     first.advance(60, [(10, 20), (30, 40)])
     first.advance(70, [(10, 20)])
-    waiting = claims.waiting_in(folder, file)
+    waiting = claims.unsent_ranges(folder, file)
     first.release()
     second = claims.take_claim(folder, file)
 
@@ -58,7 +58,7 @@ def test_the_next_one_goes_on_where_the_last_one_was(folder):
 
 
 def test_of_a_segment_that_nobody_has_looked_at_everything_waits(folder):
-    assert claims.waiting_in(folder, segment(folder)) == [(0, 100)]
+    assert claims.unsent_ranges(folder, segment(folder)) == [(0, 100)]
 
 
 @pytest.mark.parametrize(
