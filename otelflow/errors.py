@@ -25,9 +25,12 @@ OtelflowError
 ├── StoreUnreadable (OSError)           the local store cannot be opened
 ├── TraceNotFound (LookupError)         no stored trace has this id
 └── MissingExtra (ImportError)          an optional package is not installed
+
+And one that is no error: Terminated (KeyboardInterrupt), by which ``otelflow run`` ends a program's flows on SIGTERM.
 """
 
 import copyreg
+import signal
 from collections.abc import Iterable
 from typing import Any
 
@@ -54,6 +57,7 @@ __all__ = [
     "StoreUnreadable",
     "TargetNotFound",
     "TargetNotImportable",
+    "Terminated",
     "TraceNotFound",
     "UnfillableParameter",
     "UnknownKeyword",
@@ -99,6 +103,8 @@ class NotCallable(OtelflowError, TypeError):
     """Raised where a flow or task is to be made of something that cannot be called."""
 
     def __init__(self, owner: str, target: object, cure: str = "") -> None:
+        if owner.startswith("@") and hasattr(type(target), "__get__"):  # a property, say
+            cure = f"; put {owner} on the function inside of it"
         super().__init__(
             f"{owner} needs a function or method to run, not {type(target).__name__} ({brief_repr(target)}){cure}"
         )
@@ -274,3 +280,21 @@ class MissingExtra(OtelflowError, ImportError):
     def __init__(self, extra: str) -> None:
         super().__init__(f"This needs an optional package: pip install 'otelflow[{extra}]'")
         self.extra = extra
+
+
+class Terminated(KeyboardInterrupt):
+    """Raised in the main thread under ``otelflow run`` and ``otelflow serve`` when SIGTERM or SIGHUP arrives.
+
+    As Ctrl-C does, it cancels what runs; ``str()`` of it is the signal's name. Nothing is raised in a program that
+    otelflow did not start.
+
+    Example:
+        >>> from otelflow.errors import Terminated
+        >>> Terminated("SIGTERM").code
+        143
+    """
+
+    @property
+    def code(self) -> int:
+        """The exit code of a program that this signal ended: 128 and the signal's number."""
+        return 128 + signal.Signals[str(self)]

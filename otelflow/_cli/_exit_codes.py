@@ -9,6 +9,7 @@ import otelflow
 from otelflow import semconv
 from otelflow._core.process.shutdown import end_signals
 from otelflow._core.runs.endings import exit_code_of
+from otelflow.errors import Terminated
 
 SUCCESS: Final = 0
 FAILURE: Final = 1
@@ -21,20 +22,11 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 UNREAD: Final = 128 + 13
 
 
-class Ending(NamedTuple):
+class Exit(NamedTuple):
     """The exit code and, when something was raised or kept inside, the exception."""
 
     code: int
     error: BaseException | None = None
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, whose name it is given, arrived: the flow is cancelled as by Ctrl-C."""
-
-    @property
-    def code(self) -> int:
-        """The exit code of a program that this signal ended."""
-        return 128 + signal.Signals[str(self)]
 
 
 class Termination:
@@ -83,19 +75,19 @@ def end_at_next_interrupt() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ending_of(run: Callable[[], otelflow.Flow[Any]], termination: Termination) -> Ending:
+def exit_of(run: Callable[[], otelflow.Flow[Any]], termination: Termination) -> Exit:
     """Call *run* and return how its flow ended; nothing that it raises comes out."""
     try:
         flow = run()
     except SystemExit as end:  # as Python does with `sys.exit(…)`
         if end.code is None:
-            return Ending(SUCCESS)
+            return Exit(SUCCESS)
         if isinstance(end.code, int):
-            return Ending(end.code & 0xFF, end if end.code else None)
-        return Ending(FAILURE, end)
+            return Exit(end.code & 0xFF, end if end.code else None)
+        return Exit(FAILURE, end)
     except KeyboardInterrupt as interrupt:
-        return Ending(termination.code, interrupt)
+        return Exit(termination.code, interrupt)
     except BaseException as error:  # noqa: BLE001 whatever a flow raises, its end is reported
         code = exit_code_of(error)
-        return Ending(code & 0xFF, error if code else None) if isinstance(code, int) else Ending(FAILURE, error)
-    return Ending(FAILURE, flow.flow_error) if flow.flow_state.status in semconv.FAILED_RESULTS else Ending(SUCCESS)
+        return Exit(code & 0xFF, error if code else None) if isinstance(code, int) else Exit(FAILURE, error)
+    return Exit(FAILURE, flow.flow_error) if flow.flow_state.status in semconv.FAILED_RESULTS else Exit(SUCCESS)

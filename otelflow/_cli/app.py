@@ -11,11 +11,11 @@ import typer
 import otelflow
 from otelflow._cli import _jobs, generate
 from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
-from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, UNREAD, Terminated
+from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, UNREAD
 from otelflow._cli._help import Commands, examples
 from otelflow._cli._options import Options, Strict, Traceback
 from otelflow._cli._stdout import is_unread, keep_standard_descriptors, use_stdout
-from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError
+from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError, Terminated
 
 # The modules of the commands are imported in them: a command needs its own only.
 # ruff: noqa: PLC0415

@@ -12,10 +12,9 @@ from types import FrameType
 from opentelemetry import trace
 
 from otelflow import flow, semconv, settings, trace_environment
-from otelflow._cli._exit_codes import Terminated
 from otelflow._cli.run import RunOptions, run
 from otelflow._core.process.shutdown import end_signals
-from otelflow.errors import TargetNotFound
+from otelflow.errors import TargetNotFound, Terminated
 
 
 def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> int:

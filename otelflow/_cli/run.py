@@ -22,10 +22,10 @@ from otelflow._cli._console import describe, for_page, print_traceback, say
 from otelflow._cli._exit_codes import (
     SUCCESS,
     TELEMETRY_LOST,
-    Ending,
+    Exit,
     Termination,
     end_at_next_interrupt,
-    ending_of,
+    exit_of,
 )
 from otelflow._cli._live import LiveDisplay
 from otelflow._core.process import clock, project_files
@@ -158,7 +158,7 @@ class Report(NamedTuple):
     """The end of a run, and the telemetry that there is of it."""
 
     flow: otelflow.Flow[Any]
-    ending: Ending
+    ending: Exit
     seconds: float
     trace: SpanContext | None
     telemetry: otelflow.Telemetry
@@ -284,7 +284,7 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     began = clock.perf_counter()
     with Termination() as termination:
         with LiveDisplay() if options.live else nullcontext():
-            ending = ending_of(lambda: _execute(flow), termination)
+            ending = exit_of(lambda: _execute(flow), termination)
         seconds = clock.perf_counter() - began
         if os.getpid() != process_id:
             sys.exit(ending.code)  # a child that the flow forked and that came back: its parent reports

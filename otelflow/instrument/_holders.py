@@ -96,14 +96,14 @@ class _Probe:
 Replace = Callable[[Any, Mapping[int, Any]], Iterator[int]]
 
 
-class Handed(NamedTuple):
+class HandOver(NamedTuple):
     """What became of functions that others hold: how many names of other modules, and which were told to frameworks."""
 
     names: Mapping[int, int]
     taken: set[int]
 
 
-def near(module: types.ModuleType) -> list[types.ModuleType]:
+def modules_that_may_hold(module: types.ModuleType) -> list[types.ModuleType]:
     """Return the modules that can hold what *module* has written, which was imported just now.
 
     These are itself, what was imported since its import began, and the modules that it names: one may have an ``app``.
@@ -113,7 +113,7 @@ def near(module: types.ModuleType) -> list[types.ModuleType]:
     return [*modules[since:], *(value for value in vars(module).values() if is_a(value, types.ModuleType))]
 
 
-def hand_over(values: Mapping[int, Any], modules: Iterable[types.ModuleType] | None = None) -> Handed:
+def hand_over(values: Mapping[int, Any], modules: Iterable[types.ModuleType] | None = None) -> HandOver:
     """Give who holds a value with its id in *values* the value there instead: names of modules, known frameworks.
 
     Looks into *modules*, or into all. Modules that were imported before have taken functions from one another by name,
@@ -131,7 +131,7 @@ def hand_over(values: Mapping[int, Any], modules: Iterable[types.ModuleType] | N
                 frameworks.update({id(value): (value, replace) for kind, replace in replacers if is_a(value, kind)})
     taken = {number for holder, replace in frameworks.values() for number in replace(holder, values)}
     taken.update(_in_dependencies({number: value for number, value in values.items() if number not in taken}))
-    return Handed(names, taken)
+    return HandOver(names, taken)
 
 
 def _loaded(path: str) -> list[type]:

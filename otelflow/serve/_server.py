@@ -167,20 +167,22 @@ class Server:
     def end(self) -> None:
         for service in self._services.values():
             service.count(service.plan.stop())
+        if names := self.names_of(self.running()):
+            words = "%s: the serving ends with it, in %s at most; a second signal cancels it"
+            log(_logger, logging.INFO, words, names, in_words(self.stop_seconds))
         if not self.wait(self.stop_seconds, stops=1):
             jobs = self.running()
             self.cancelled = len(jobs)
-            log(
-                _logger,
-                logging.WARNING,
-                "%s: cancelled, since the serving ends",
-                ", ".join(job.occasion.schedule for job in jobs),
-            )
+            log(_logger, logging.WARNING, "%s: cancelled, since the serving ends", self.names_of(jobs))
             for job in jobs:
                 job.cancel()
             self.wait(_CANCEL_SECONDS if self._stops == 1 else _SECONDS_AT_ONCE, stops=2)
         while not self._news.empty():
             self.hear(0)
+
+    @staticmethod
+    def names_of(jobs: Sequence[Job]) -> str:
+        return ", ".join(job.occasion.schedule for job in jobs)
 
     def running(self) -> list[Job]:
         return [job for service in self._services.values() for job in service.jobs if not job.join(0)]

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from otelflow._cli._exit_codes import Terminated, Termination, ending_of
+from otelflow._cli._exit_codes import Termination, exit_of
+from otelflow.errors import Terminated
 
 
 def test_what_a_signal_raises_can_be_pickled():
@@ -40,7 +41,7 @@ def test_every_exception_has_an_exit_code(error, code, is_kept):
     def run():
         raise error
 
-    ending = ending_of(run, Termination())
+    ending = exit_of(run, Termination())
 
     assert ending == (code, error if is_kept else None)
 
@@ -51,7 +52,7 @@ def test_every_exception_has_an_exit_code(error, code, is_kept):
 def test_a_flow_that_keeps_its_error_inside_fails_all_the_same(status, code):
     flow = SimpleNamespace(flow_state=SimpleNamespace(status=status), flow_error=None)
 
-    assert ending_of(lambda: flow, Termination()).code == code
+    assert exit_of(lambda: flow, Termination()).code == code
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -18,8 +18,12 @@ def spans_of(document):
     return [span for r in document["resourceSpans"] for s in r["scopeSpans"] for span in s["spans"]]
 
 
+def attribute_of(span, key):
+    return next(a["value"]["stringValue"] for a in span["attributes"] if a["key"] == key)
+
+
 def result_of(span):
-    return next(a["value"]["stringValue"] for a in span["attributes"] if a["key"] == "otelflow.run.result")
+    return attribute_of(span, "otelflow.run.result")
 
 
 def test_a_flow_of_a_file_runs_and_its_output_stays_untouched(otelflow):
@@ -148,6 +152,10 @@ def test_a_flow_that_is_interrupted_ends_truthfully(otelflow, flows, store, envi
     assert "Traceback" not in err
     (document,) = traces(otelflow)
     assert [result_of(span) for span in spans_of(document)] == ["cancellation"]
+    # A loop is interrupted by its own handler, which knows only Ctrl-C.
+    is_plain = number == signal.SIGINT or target == "wait_async"
+    kind = "KeyboardInterrupt" if is_plain else "otelflow.errors.Terminated"
+    assert [attribute_of(span, "error.type") for span in spans_of(document)] == [kind]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -257,8 +257,9 @@ def test_two_schedules_of_one_name_and_none_at_all_are_refused():
 
 
 SERVING = """
-import signal, sys, threading, time
+import logging, signal, sys, threading, time
 from otelflow import flow
+logging.basicConfig(level=logging.INFO, format="%(message)s")
 from otelflow.serve import Schedule, serve
 provider = provide()
 
@@ -290,6 +291,7 @@ def test_after_a_signal_the_run_that_goes_on_may_end(program, number):
 
     program.done()
     assert (program.code, program.out) == (0, "0 True\n"), program.err
+    assert "short: the serving ends with it, in 30 s at most; a second signal cancels it" in program.err
     assert program.results() == [("flow short", "success")]
 
 

@@ -55,7 +55,7 @@ _OF_ONE_SPAN: Final = frozenset({semconv.TASK_RUN_ID})
 
 # What stands before a span and behind it: resource, scope, the schemas of both, and how many bytes those of the scope
 # and those of the resource take
-_Around: TypeAlias = tuple[bytes, bytes, bytes, int, int]
+_Envelope: TypeAlias = tuple[bytes, bytes, bytes, int, int]
 
 
 class Beginning(NamedTuple):
@@ -64,7 +64,7 @@ class Beginning(NamedTuple):
     Of the latter are its *attributes*, so many as there were. *around* is what stands around it.
     """
 
-    around: _Around
+    around: _Envelope
     name: str
     head: bytes
     tail: bytes
@@ -78,13 +78,13 @@ def encode_start(span: ReadableSpan) -> tuple[bytes, Beginning]:
     if attributes is None:
         attributes = span.attributes or {}
     tail = b"".join(_tail_of(span, attributes))
-    around = _around(span.resource, span.instrumentation_scope)
+    around = _envelope_of(span.resource, span.instrumentation_scope)
     parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0), tail]
     if span.links:  # of all that comes later, nothing else can be there
         _add_rest(parts, span)
     # As the class itself does, without a call in between
     beginning: Beginning = tuple.__new__(Beginning, (around, span.name, head, tail, len(attributes)))
-    return _alone(around, b"".join(parts)), beginning
+    return _wrapped_alone(around, b"".join(parts)), beginning
 
 
 def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes:
@@ -93,7 +93,9 @@ def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes
     What is in *beginning*, and stands on the span as it did, is not encoded again.
     """
     if beginning is None or not getattr(span, "is_as_begun", False) or span.name is not beginning.name:
-        return _alone(_around(span.resource, span.instrumentation_scope), b"".join(_parts_of(span, is_open=False)))
+        return _wrapped_alone(
+            _envelope_of(span.resource, span.instrumentation_scope), b"".join(_parts_of(span, is_open=False))
+        )
     around, _, head, tail, count = beginning
     parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, span.end_time or 0), tail]
     attributes: Any = getattr(span, "plain_attributes", None)
@@ -104,7 +106,7 @@ def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes
         _add_status(parts, span)
     else:
         _add_rest(parts, span)
-    return _alone(around, b"".join(parts))
+    return _wrapped_alone(around, b"".join(parts))
 
 
 def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> bytes:
@@ -112,15 +114,15 @@ def encode_spans(spans: Iterable[ReadableSpan], *, is_open: bool = False) -> byt
 
     With *is_open* they have no end, even if one ends meanwhile, on another thread.
     """
-    groups: dict[_Around, list[bytes]] = {}
+    groups: dict[_Envelope, list[bytes]] = {}
     for span in spans:
         encoded = b"".join(_parts_of(span, is_open=is_open))
-        group = groups.setdefault(_around(span.resource, span.instrumentation_scope), [])
+        group = groups.setdefault(_envelope_of(span.resource, span.instrumentation_scope), [])
         group += (b"\x12", varint(len(encoded)), encoded)
-    return b"".join([_within(around, b"", b"".join(group)) for around, group in groups.items()])
+    return b"".join([_wrapped(around, b"", b"".join(group)) for around, group in groups.items()])
 
 
-def _within(around: _Around, head: bytes, span: bytes) -> bytes:
+def _wrapped(around: _Envelope, head: bytes, span: bytes) -> bytes:
     """Return *span* behind its *head*, or without one the fields of several, as a ``TracesData``."""
     resource, scope, tail, size_of_scope, size_of_resource = around
     size = size_of_scope + len(head) + len(span)
@@ -129,9 +131,9 @@ def _within(around: _Around, head: bytes, span: bytes) -> bytes:
     return b"".join((b"\x0a", outer, resource, inner, scope, head, span, tail))
 
 
-def _alone(around: _Around, span: bytes) -> bytes:
+def _wrapped_alone(around: _Envelope, span: bytes) -> bytes:
     """Return *span* as a ``TracesData``."""
-    return _within(around, b"\x12" + varint(len(span)), span)
+    return _wrapped(around, b"\x12" + varint(len(span)), span)
 
 
 def _parts_of(span: ReadableSpan, *, is_open: bool) -> list[bytes]:
@@ -220,7 +222,7 @@ def _pair(key: str, value: Any) -> bytes:
     kind = type(value)
     if kind is str and key in _OF_ONE_SPAN:
         text = _utf8(value)
-        return _before(key, len(text)) + text
+        return _prefix(key, len(text)) + text
     # Numbers have keys of their own: True is 1 for a dictionary, and so is 1.0.
     place = (key, value, int) if kind is int else (key, value)
     pair: bytes | None = _pairs.get(place) if kind is int else None
@@ -235,7 +237,7 @@ def _pair(key: str, value: Any) -> bytes:
 
 
 @functools.lru_cache(_MOST_KEPT)
-def _before(key: str, size: int) -> bytes:
+def _prefix(key: str, size: int) -> bytes:
     """Return what stands before a text of so many bytes that is the value of *key*."""
     number = varint(size)
     inner = b"".join((_text(0x0A, key), b"\x12", varint(1 + len(number) + size), b"\x0a", number))
@@ -289,7 +291,7 @@ _pairs: Final = _Kept()
 _surroundings: Final = _Kept()
 
 
-def _around(resource: Resource, scope: InstrumentationScope | None) -> _Around:
+def _envelope_of(resource: Resource, scope: InstrumentationScope | None) -> _Envelope:
     """Return what stands before a span, resource and scope, and behind it, the schemas of both.
 
     By the objects, of which a provider has few: to hash them would take as long as all the rest.
@@ -310,5 +312,5 @@ def _around(resource: Resource, scope: InstrumentationScope | None) -> _Around:
         # With both of them, which keeps their ids from others
         entry = resource, scope, (head, scope_head, scope_schema + schema, *sizes)
         _surroundings.keep(key, entry)
-    around: _Around = entry[2]
+    around: _Envelope = entry[2]
     return around

@@ -76,6 +76,12 @@ class Span(NamedTuple):
         return result_of(self.attributes.get(semconv.RUN_RESULT), is_error=self.is_error)
 
 
+def is_inside_run(name: str, attributes: Attributes) -> bool:
+    """Return whether a span is a map's or an attempt's: the run around it tells what failed there, or caught it."""
+    is_ours = semconv.FLOW_NAME in attributes or semconv.TASK_NAME in attributes
+    return is_ours and name.startswith((semconv.MAP_SPAN, semconv.ATTEMPT_SPAN))
+
+
 def result_of(recorded: object, *, is_error: bool) -> str:
     """Return the recorded result, else the one that follows from the status."""
     if isinstance(recorded, str) and recorded:

@@ -5,10 +5,12 @@ Source: the OTLP specification, https://opentelemetry.io/docs/specs/otlp: which 
 """
 
 import email.utils
+import functools
 import gzip
 import math
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -37,9 +39,14 @@ _SERVICES: Final = {
     "metrics": ("metrics", "MetricsService"),
 }
 _USER_AGENT: Final = f"otelflow/{__version__}"
-_COMPRESSIONS: Final = ("gzip", "deflate", "none")
-# Of gzip's nine levels: higher ones take several times as long for a tenth less
-_LEVEL: Final = 1
+# Of nine levels the first: higher ones take several times as long for a tenth less
+_COMPRESSIONS: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "gzip": functools.partial(gzip.compress, compresslevel=1),
+    "deflate": functools.partial(zlib.compress, level=1),
+    "none": bytes,
+}
+# What Collectors understand over gRPC
+_COMPRESSIONS_OF_GRPC: Final = {"gzip": "Gzip", "none": "NoCompression"}
 _LONGEST_RETRY_SECONDS: Final = 600.0
 # An answer is a few bytes; one that never ends is not read to its end.
 _LARGEST_ANSWER: Final = 1024 * 1024
@@ -71,8 +78,11 @@ def new_sender(signal: str, exporter: str = "otlp") -> Sender:
     endpoint, timeout = otlp_settings(signal, "otlp_proto_grpc" if is_over_grpc else "otlp_proto_http")
     name, compression = variable(signal, "COMPRESSION")
     compression = compression.lower() or "none"  # as OpenTelemetry has it: most endpoints are on the same machine
-    if compression not in _COMPRESSIONS:
-        raise ConfigurationError(f"{name}={compression} is not supported{suggestion(compression, _COMPRESSIONS)}")
+    supported = _COMPRESSIONS_OF_GRPC if is_over_grpc else _COMPRESSIONS
+    if compression not in supported:
+        protocol = " over gRPC" if compression in _COMPRESSIONS else ""
+        words = suggestion(compression, supported)
+        raise ConfigurationError(f"{name}={compression} is not supported{protocol}{words}")
     headers = _headers(signal, "ascii" if is_over_grpc else "latin-1")
     if is_over_grpc:
         return _GrpcSender(signal, endpoint, headers, timeout, compression)
@@ -109,7 +119,7 @@ class _HttpSender:
         self.retry_after = 0.0
         self._endpoint = endpoint
         self._timeout = timeout
-        self._compression = compression
+        self._compress = _COMPRESSIONS[compression]
         self._headers = {
             "User-Agent": _USER_AGENT,
             "Accept-Encoding": "gzip, deflate",
@@ -134,10 +144,7 @@ class _HttpSender:
     def send(self, body: bytes) -> None:
         self.status.reset()
         self.retry_after = 0.0
-        if self._compression == "gzip":
-            body = gzip.compress(body, _LEVEL)
-        elif self._compression == "deflate":
-            body = zlib.compress(body, _LEVEL)
+        body = self._compress(body)
         try:
             if self._session is None:
                 self._session = bound_answers(self._new_session())
@@ -225,8 +232,7 @@ class _GrpcSender:
             self._credentials = grpc.ssl_channel_credentials(*map(_content, paths))
         self._metadata = tuple(headers.items())
         self._timeout = timeout
-        is_compressed = compression != "none"
-        self._compression = getattr(grpc.Compression, "Gzip" if is_compressed else "NoCompression")
+        self._compression = getattr(grpc.Compression, _COMPRESSIONS_OF_GRPC[compression])
         package, service = _SERVICES[signal]
         self._method = _EXPORT.format(package=package, service=service)
         self._channel: Any = None

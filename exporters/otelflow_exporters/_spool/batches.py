@@ -56,7 +56,7 @@ class Item(NamedTuple):
     spans: int
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """Some records that follow each other, where they end, and in how many places among them there is no record."""
 
     items: list[Item]
@@ -68,7 +68,7 @@ class Piece(NamedTuple):
 Read = Callable[[bytes, int], Item | None]
 
 
-def read_piece(folder: Folder, name: str, read: Read, offset: int, *, is_finished: bool) -> Piece:
+def read_chunk(folder: Folder, name: str, read: Read, offset: int, *, is_finished: bool) -> Chunk:
     """Return the records of the segment *name* from *offset* on, some of them; none at its end.
 
     The last record of a segment that is not *is_finished* may be half there: it is left for later.
@@ -84,8 +84,8 @@ def read_piece(folder: Folder, name: str, read: Read, offset: int, *, is_finishe
     finally:
         os.close(descriptor)
     if is_finished and not items:
-        return Piece([], offset + len(content), int(bool(content)))
-    return Piece(items, items[-1].end if items else offset, unreadable)
+        return Chunk([], offset + len(content), int(bool(content)))
+    return Chunk(items, items[-1].end if items else offset, unreadable)
 
 
 def read_range(folder: Folder, name: str, read: Read, start: int, end: int) -> list[Item]:
@@ -93,7 +93,7 @@ def read_range(folder: Folder, name: str, read: Read, start: int, end: int) -> l
     items: list[Item] = []
     while start < end:
         try:
-            piece = read_piece(folder, name, read, start, is_finished=True)
+            piece = read_chunk(folder, name, read, start, is_finished=True)
         except OSError:
             break
         if not piece.items:

@@ -157,7 +157,7 @@ def is_under_way(folder: Folder, name: str) -> bool:
     return False
 
 
-def waiting_in(folder: Folder, file: StoredFile) -> list[Range]:
+def unsent_ranges(folder: Folder, file: StoredFile) -> list[Range]:
     """Return which parts of the segment *file* have not been shipped, whoever does it."""
     try:
         offset, aside = _progress(folder.read(file.name + SUFFIX, _LARGEST_TEXT), file.size)
@@ -199,7 +199,7 @@ def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Itera
     return shipped, vanished
 
 
-def leave_word(folder: Folder, name: str, lost: int) -> None:
+def write_loss(folder: Folder, name: str, lost: int) -> None:
     """Let the process that has written the segment *name*, which is about to go, know that *lost* items go with it.
 
     By what it finds beside it: if nothing of it was sent, that is nothing.

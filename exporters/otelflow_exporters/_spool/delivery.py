@@ -41,7 +41,7 @@ class Delivery:
         self._failures = 0
         self.reason = ""  # why a request did not arrive lately
         self.not_before = 0.0  # on clock.monotonic()
-        # Of what is in no file: what is refused of that holds up no file, and the other way round.
+        # Of records that are in no file: when they are refused, files go on, and the other way round.
         self._size_of_records = self.largest_batch
         self.records_not_before = 0.0
         #: How many requests were sent, and how many of them arrived

@@ -2,7 +2,7 @@
 
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._spool.batches import Read, read_range
-from otelflow_exporters._spool.claims import SUFFIX, is_watched, leave_word, waiting_in
+from otelflow_exporters._spool.claims import SUFFIX, is_watched, unsent_ranges, write_loss
 
 
 def unsent_in(folder: Folder, file: StoredFile, read: Read, *, own: int | None, sent: int | None) -> int | None:
@@ -10,7 +10,7 @@ def unsent_in(folder: Folder, file: StoredFile, read: Read, *, own: int | None, 
 
     *own* is how many this process has written there, *sent* how many it has sent from there; None: it is another's.
     """
-    waiting = waiting_in(folder, file)
+    waiting = unsent_ranges(folder, file)
     if own is not None and (sent is not None or waiting == [(0, file.size)]):
         return own - (sent or 0)  # to read all of it would take a tenth of a second
     try:
@@ -25,7 +25,7 @@ def tell_writer(folder: Folder, name: str, lost: int) -> bool:
     Returns False where there is none: its process has ended, and this one's number may be that of an earlier one.
     """
     if is_watched(folder, name):
-        leave_word(folder, name, lost)
+        write_loss(folder, name, lost)
         return True
     folder.remove(name + SUFFIX)
     return False

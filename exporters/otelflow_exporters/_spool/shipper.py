@@ -12,7 +12,7 @@ from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._otlp.endpoint import wants_open_spans
 from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece, backoff
-from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_piece, read_range, request_of
+from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_chunk, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, forget, has_twin, remove_orphans, take_claim
 from otelflow_exporters._spool.delivery import Answer, Delivery, OnLoss
 from otelflow_exporters._spool.signals import SPANS, Signal
@@ -106,7 +106,7 @@ class Shipper:
         self._sent: Counter[str] = Counter()  # spans, by segment
         self._failures_in_place = 0
         self._next_tidying = 0.0  # on clock.monotonic()
-        self._is_turn_of_heads = False
+        self._is_turn_of_untried = False
         self._is_turn_of_others = True
         self.has_others = False
         self.delivery.begin()
@@ -162,15 +162,15 @@ class Shipper:
 
     def _ship_what_is_there(self, folder: Folder) -> Outcome | None:
         self._release(name for name, claim in self._claims.items() if not claim.is_held)
-        if self._is_turn_of_heads:
-            return self._ship_heads(folder) or self._ship_aside(folder)
+        if self._is_turn_of_untried:
+            return self._ship_untried(folder) or self._ship_aside(folder)
         # Among what is claimed just now may be what somebody else has set aside.
-        return self._ship_aside(folder) or self._ship_heads(folder) or self._ship_aside(folder)
+        return self._ship_aside(folder) or self._ship_untried(folder) or self._ship_aside(folder)
 
     # What nobody has tried yet
 
-    def _ship_heads(self, folder: Folder) -> Outcome | None:
-        self._is_turn_of_heads = False
+    def _ship_untried(self, folder: Folder) -> Outcome | None:
+        self._is_turn_of_untried = False
         own = self._own()
         # In turns, or who writes all the time would send nothing that others have left, or not be sent before that.
         own_files = [self._files[name] for name in own if name in self._files]
@@ -219,7 +219,7 @@ class Shipper:
         """Send the next batch of a segment; None if there is nothing to send in it."""
         items = self._items.get(claim.name)
         if not items:
-            piece = read_piece(folder, claim.name, self._read, claim.offset, is_finished=is_finished)
+            piece = read_chunk(folder, claim.name, self._read, claim.offset, is_finished=is_finished)
             if piece.unreadable:
                 self._on_loss("unreadable", piece.unreadable)  # how many spans it was, nobody can tell
             if not piece.items:
@@ -295,7 +295,7 @@ class Shipper:
             if answer is Answer.WAIT:
                 answer = self._judge(piece, items)
             if answer is Answer.WAIT:
-                self._is_turn_of_heads = True
+                self._is_turn_of_untried = True
                 self._put_off(piece)
                 return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
             self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())

@@ -313,7 +313,7 @@ class Spool:
         count = unsent_in(folder, file, self._signal.read, own=own, sent=sent) if is_free else None
         if count is None:
             return is_free
-        # Counted later: for the lock, a thread waits long while the program writes, which waits for no room then.
+        # Counted later: the lock is the writing program's most of the time, and this wait would hold that up.
         if self.writer.segments.pop(file.name, None) is not None:
             folder.remove(file.name + SUFFIX)
             self.untold.add(self._lose, "spool_full", count)
@@ -382,7 +382,7 @@ class Spool:
             self._compactor.make_room(self.directory, self.writer.limits.max_bytes // 2)
             self.writer.prune()
         if clock.monotonic() >= self._next_tidying:
-            # It was slower than a program before: one as short would not see arrive what it sends, nor would the next.
+            # An earlier program ended before the endpoint answered: one that is as short leaves all to a later one.
             if not self._next_tidying and self._answers.expected() is False:
                 self._early_until = clock.monotonic() + _SIGN_SECONDS
             self._next_tidying = clock.monotonic() + 60 * _LONG_SECONDS

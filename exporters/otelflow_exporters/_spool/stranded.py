@@ -47,5 +47,5 @@ def _is_stranded(spool: Path) -> bool:
             for file in segment_files(folder):
                 if file.modified > oldest or is_live(folder, file.name):
                     return False
-                is_waiting = is_waiting or any(end > start for start, end in claims.waiting_in(folder, file))
+                is_waiting = is_waiting or any(end > start for start, end in claims.unsent_ranges(folder, file))
     return is_waiting

@@ -32,7 +32,7 @@ def waiting_in(folder: Folder) -> Waiting:
     count, size, since, writers, is_sent = 0, 0, 0.0, 0, False
     for file in sorted(segment_files(folder)):  # their names begin with the time
         writers += is_live(folder, file.name)
-        ranges = claims.waiting_in(folder, file)
+        ranges = claims.unsent_ranges(folder, file)
         left = sum(end - start for start, end in ranges)
         with contextlib.suppress(OSError):  # nobody has claimed it, or it was sent meanwhile
             descriptor = folder.open(file.name + claims.SUFFIX, os.O_RDONLY)

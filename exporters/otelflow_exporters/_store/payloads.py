@@ -64,7 +64,7 @@ class Payloads:
             return None
 
     def _has_room(self, store: Folder, length: int) -> bool:
-        """Make room now and then: looking at the whole store for every payload would be dear."""
+        """Make room now and then: looking at the whole store for every payload would be slow."""
         allowance = self._limits.max_bytes // _PRUNE_SHARE
         if self._unpruned is None or self._unpruned + length > allowance:
             size = prune(store, self._limits, room=length)

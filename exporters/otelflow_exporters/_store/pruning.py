@@ -43,7 +43,7 @@ def prune(
     """
     remove_unfinished(store)
     now = clock.time()
-    # One that is larger than any of ours is none, and stays: nothing else has to make room for it.
+    # What is larger than any segment of ours is none of ours and stays: nothing else has to make room for it.
     segments = [file for file in segment_files(store) if file.size <= LARGEST_SEGMENT]
     live = live_among(store, segments, own_name)
     try:

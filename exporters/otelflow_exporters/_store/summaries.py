@@ -11,11 +11,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from otelflow import semconv
 from otelflow._core.process import clock
-from otelflow_exporters._otlp.model import is_parent_remote, result_of, service_of
+from otelflow_exporters._otlp.model import is_inside_run, is_parent_remote, result_of, service_of
 from otelflow_exporters._store.records import TRACE_ID_BYTES, is_note
 
 INCOMPLETE: Final = "incomplete"
-_NO_RUNS: Final = (semconv.MAP_SPAN, semconv.ATTEMPT_SPAN)
 _OF_A_FLOW: Final = (semconv.FLOW_NAME, semconv.TASK_NAME, semconv.RUN_RESULT)
 
 
@@ -90,8 +89,7 @@ class _Builder:
             texts = {pair.key: pair.value.string_value for pair in span.attributes if pair.key in _OF_A_FLOW}
             # A task that was allowed to fail has no status that says so.
             is_bad = texts.get(semconv.RUN_RESULT) in semconv.FAILED_RESULTS
-            # What fails in a map or an attempt is counted there, and the flow may have caught it.
-            is_inside = span.name.startswith(_NO_RUNS) and bool(texts)
+            is_inside = is_inside_run(span.name, texts)
             self.spans += 1
             self.failed += (is_bad or span.status.code == Status.STATUS_CODE_ERROR) and not is_inside
             is_flow = semconv.FLOW_NAME in texts and semconv.TASK_NAME not in texts

@@ -142,7 +142,7 @@ class SegmentWriter:
                 raise interruption
 
     def _is_whole(self, descriptor: int, length: int) -> bool:
-        """Tell whether a record is there, the writing of which was broken off; what is there of half of one goes."""
+        """Tell whether the interrupted write left a whole record; half of one is cut off."""
         try:
             if os.fstat(descriptor).st_size >= self._size + length:
                 return True

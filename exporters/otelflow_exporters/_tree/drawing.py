@@ -127,7 +127,7 @@ class _Drawing:
     def run(self, note: str) -> None:
         """Draw the heading, row by row from a stack of the rows that are still to be drawn, and what was left out."""
         self._draw_heading(note)
-        if self._view.failed_only and not self._forest.failed:
+        if self._view.failed_only and not self._forest.failures:
             self._print_whole(Text("nothing failed", style="green"))
             return
         waiting = self._rows(fold(self._forest.roots, self._view), "", 0, is_cause=True)
@@ -159,13 +159,13 @@ class _Drawing:
     def _draw_heading(self, note: str) -> None:
         """Write id, service, time, counts and *note*; on a terminal no part is broken that fits on a line."""
         first = self._forest.roots[0].span
-        count = len(self._forest.nodes)
+        count, failed = len(self._forest.nodes), self._forest.failed_runs
         words = [
             f"trace {first.trace_id}" if first.trace_id else "",
             one_line(first.service, 60),
             f"{local_time(self._forest.start):%Y-%m-%d %H:%M:%S}",
             counted(count, "span"),
-            f"{self._forest.failed:,} failed" if self._forest.failed else "",
+            f"{failed:,} failed" if failed else "",
             note,
         ]
         room = self._console.width if self._page.is_wrapped else _NO_EDGE

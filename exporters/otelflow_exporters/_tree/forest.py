@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from otelflow import semconv
-from otelflow_exporters._otlp.model import Span
+from otelflow_exporters._otlp.model import Span, is_inside_run
 from otelflow_exporters._tree.view import USUAL, TreeView
 
 FOLD_FROM: Final = 6
@@ -103,9 +103,15 @@ class Forest:
     end: int
 
     @property
-    def failed(self) -> int:
+    def failures(self) -> int:
         """Return how many spans failed."""
         return sum(root.failures for root in self.roots)
+
+    @property
+    def failed_runs(self) -> int:
+        """Return how many runs failed, each once however often it was tried, and spans of others; as the list does."""
+        spans = (node.span for node in self.nodes.values() if node.is_failed)
+        return sum(not is_inside_run(span.name, span.attributes) for span in spans)
 
 
 def grow(spans: Iterable[Span]) -> Forest:

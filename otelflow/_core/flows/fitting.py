@@ -62,7 +62,7 @@ def check_flow(flow: object, config: object, data: object, parameters: object, r
         checked(type(flow).__name__, name, value, kinds)
 
 
-class _Own:
+class _UserMember:
     """A method or a property of a user's class of tasks that has the name of what a run would write on the task."""
 
     def __init__(self, name: str, member: Any) -> None:
@@ -82,7 +82,7 @@ def keep_own(task_class: type) -> None:
         member = vars(task_class).get(name)
         is_read_only = member.fset is None if isinstance(member, property) else inspect.isroutine(member)
         if is_read_only:
-            setattr(task_class, name, _Own(name, member))
+            setattr(task_class, name, _UserMember(name, member))
 
 
 def check_task(task: object) -> None:

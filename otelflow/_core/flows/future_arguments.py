@@ -65,10 +65,10 @@ class _Resolution:
             return value
         if id(value) not in self._values:
             self._values[id(value)] = value  # what cannot be changed once it is made, and holds itself, keeps itself
-            self._values[id(value)] = self._anew(value)
+            self._values[id(value)] = self._rebuilt(value)
         return self._values[id(value)]
 
-    def _anew(self, value: Any) -> Any:
+    def _rebuilt(self, value: Any) -> Any:
         if isinstance(value, list | deque | dict):
             # A copy has the type, and what else belongs to it: a default_factory, a maxlen.
             copied: Any = list(value) if isinstance(value, FutureList) else copy.copy(value)

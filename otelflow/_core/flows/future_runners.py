@@ -101,7 +101,7 @@ class _Pool:
             thread.join()
 
 
-class _Ends(State):
+class _BrokenExecutors(State):
     """Why executors of the user's take nothing any more; one of them may be that of several flows."""
 
     def reset(self) -> None:
@@ -109,7 +109,7 @@ class _Ends(State):
         self.errors: weakref.WeakKeyDictionary[Any, BaseException] = weakref.WeakKeyDictionary()
 
 
-_ends: Final = _Ends()
+_broken: Final = _BrokenExecutors()
 
 
 def note_end(executor: concurrent.futures.Executor, error: BaseException) -> None:
@@ -118,14 +118,14 @@ def note_end(executor: concurrent.futures.Executor, error: BaseException) -> Non
     It tells so with the lock held that its ``submit()`` takes: whoever is in that thread must not ask it.
     """
     with contextlib.suppress(TypeError):  # one that cannot be remembered
-        _ends.errors[executor] = error
+        _broken.errors[executor] = error
 
 
 def check_open(executor: concurrent.futures.Executor, task_name: str) -> None:
     """Raise NotSubmittable once *executor* has ended."""
     error = None
     with contextlib.suppress(TypeError):
-        error = _ends.errors.get(executor)
+        error = _broken.errors.get(executor)
     if error is None:
         return
     cure = "give the next run a new one"

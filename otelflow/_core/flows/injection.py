@@ -305,7 +305,7 @@ def _unexpected(signature: inspect.Signature, kwargs: Mapping[str, Any]) -> str 
     return f"it has no parameter {unexpected!r}{suggestion(str(unexpected), others)}"
 
 
-class _Some:
+class _AnyDefault:
     def __repr__(self) -> str:
         return "…"
 
@@ -314,7 +314,7 @@ def _shape(signature: inspect.Signature) -> str:
     """Return *signature* without annotations, and without the text of defaults, which foreign code would make."""
     empty = inspect.Parameter.empty
     bare = [
-        parameter.replace(annotation=empty, default=empty if parameter.default is empty else _Some())
+        parameter.replace(annotation=empty, default=empty if parameter.default is empty else _AnyDefault())
         for parameter in signature.parameters.values()
     ]
     return str(inspect.Signature(bare))

@@ -31,7 +31,7 @@ class _Warned(State):
 
 
 _warned: Final = _Warned()
-_HOUSE: Final = _Warned.reset.__code__.co_filename.rpartition("_core")[0]
+_PACKAGE_FOLDER: Final = _Warned.reset.__code__.co_filename.rpartition("_core")[0]
 
 
 class SetUp:
@@ -44,7 +44,7 @@ class SetUp:
 
     def __init__(self, frame: FrameType, flow_name: str, target: CodeType | None) -> None:
         # What of ours has called it (a hook, say) is not where a person looks.
-        while frame.f_code.co_filename.startswith(_HOUSE) and frame.f_back is not None:
+        while frame.f_code.co_filename.startswith(_PACKAGE_FOLDER) and frame.f_back is not None:
             frame = frame.f_back
         # Not the line: to know it, Python reads the table of the function up to there.
         self.code, self.instruction, self.target = frame.f_code, frame.f_lasti, target
@@ -67,7 +67,7 @@ class SetUp:
         file, line = SetUp.place(self)  # it may be a SetUpAndRun by now
         place = f"called at {file}:{line}"
         python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long to import
-        is_library = file.startswith((python, _HOUSE, "<frozen ")) or classes.is_of_package(file)
+        is_library = file.startswith((python, _PACKAGE_FOLDER, "<frozen ")) or classes.is_of_package(file)
         if target is not None and is_library:  # a thread, a scheduler: its line says nothing to the user
             caller = "C" if file.startswith(os.path.dirname(__file__)) else f"{file}:{line}"  # noqa: PTH120 as above
             place = f"defined at {target.co_filename}:{target.co_firstlineno} and called by {caller}"

@@ -1,4 +1,4 @@
-"""Who listens to runs: listeners that the engine drives, the seed's hub of callables, and the guard around both."""
+"""Who listens to runs: listeners that the engine drives, OSBot's hub of callables, and the guard around both."""
 
 import functools
 import inspect
@@ -156,7 +156,7 @@ class Flow_Events:
         )
 
 
-#: The seed's hub: every run of this process is heard here.
+#: OSBot's hub: every run of this process is heard here.
 flow_events: Final = Flow_Events()
 
 _Audience = dict[Flow_Run__Event_Type, tuple[RunListener, ...]]

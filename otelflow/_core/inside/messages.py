@@ -26,7 +26,7 @@ _PLAIN: Final = object()
 
 _IN_MEMORY: Final = 1_000
 
-# Lifecycle lines, with the colours of the seed; ``{}`` stands for what is known only when it is read
+# Lifecycle lines, with the colours of OSBot-Utils; ``{}`` stands for what is known only when it is read
 EXECUTING_FLOW: Final = "Executing flow run '\x1b[1m\x1b[32m{}\x1b[0m\x1b[0m'"
 EXECUTING_TASK: Final = "Executing task '\x1b[34m{}\x1b[0m'"
 TASK_VALUE: Final = "\x1b[38;5;8mTask return value\x1b[0m: \x1b[1m{}\x1b[0m"

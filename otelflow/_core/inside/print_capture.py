@@ -27,7 +27,7 @@ _AS_THEY_ARE: Final = frozenset(map(id, (str, int, float, bool, type(None))))  #
 Print = Callable[..., None]
 
 
-class _Once:
+class _LazyText:
     """Turns an argument of ``print`` into text once, for the stream and for the message."""
 
     __slots__ = ("text", "value")
@@ -133,9 +133,9 @@ def _run_of_print(options: dict[str, Any]) -> Run | None:
 
 
 def _print_once(original: Print, values: tuple[Any, ...], options: dict[str, Any]) -> list[str]:
-    once = [value if id(type(value)) in _AS_THEY_ARE else _Once(value) for value in values]
+    once = [value if id(type(value)) in _AS_THEY_ARE else _LazyText(value) for value in values]
     original(*once, **options)
-    return [(value.text or "") if isinstance(value, _Once) else str(value) for value in once]
+    return [(value.text or "") if isinstance(value, _LazyText) else str(value) for value in once]
 
 
 def _pass_on(original: Print, values: tuple[Any, ...], options: dict[str, Any]) -> Iterable[str]:

@@ -1,6 +1,6 @@
 """How hard is a body tried: each policy wraps the body of a flow or task once, when it is decorated.
 
-A policy (cache, limits, retry, time-out) is a module of this room with an object ``POLICY`` that fits ``Policy``. It
+A policy (cache, limits, retry, time-out) is a module of this package with an object ``POLICY`` that fits ``Policy``. It
 takes its place in ``KEYWORDS``, and its keywords stand in ``flows.keywords``. It is imported when a decorator has one
 of them; a body that asks for none is called as it is, so that a policy costs nothing where it is not wanted.
 """

@@ -23,7 +23,7 @@ class _Memory(State):
     def reset(self) -> None:
         """Know of none."""
         self.tokens: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-        self.portraits: weakref.WeakKeyDictionary[FunctionType, str] = weakref.WeakKeyDictionary()
+        self.texts: weakref.WeakKeyDictionary[FunctionType, str] = weakref.WeakKeyDictionary()
 
 
 _memory: Final = _Memory()
@@ -69,18 +69,18 @@ def _has_own_name(target: Any) -> bool:
 def _text(target: Any, around: tuple[FunctionType, ...]) -> str:
     """Return what stands for *target*, a part of the functions *around*."""
     if not isinstance(target, FunctionType):
-        return canonical(_portrait(target, around))
+        return canonical(_description(target, around))
     if target in around:
         return f"around {around.index(target)}"
-    text = _memory.portraits.get(target)
+    text = _memory.texts.get(target)
     if text is None:
         text = canonical(_function(target, (*around, target)))
         if not around:  # as a part, it may say less
-            _memory.portraits[target] = text
+            _memory.texts[target] = text
     return text
 
 
-def _portrait(value: Any, around: tuple[FunctionType, ...]) -> object:
+def _description(value: Any, around: tuple[FunctionType, ...]) -> object:
     """Return plain data that stands for *value*."""
     if isinstance(value, functools.partial):
         keywords = {name: _text(item, around) for name, item in value.keywords.items()}

@@ -167,7 +167,7 @@ class concurrency(_Limit):
         self._open: list[_Block] = []
 
     def _steps(self, waiter: Waiter) -> Generator[float]:
-        place = holding.places.get().get(self.name)
+        place = holding.held_places.get().get(self.name)
         if place is None or not place.is_held:
             yield from self._places.steps(waiter, self._timeout)
 
@@ -176,7 +176,7 @@ class concurrency(_Limit):
         self._open.append(block)
         _entered.set((*(earlier for earlier in _entered.get() if earlier.is_open), block))
         if waiter.place is not None:
-            holding.places.set({**holding.places.get(), self.name: waiter.place})
+            holding.held_places.set({**holding.held_places.get(), self.name: waiter.place})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
@@ -189,9 +189,9 @@ class concurrency(_Limit):
         self._open.remove(block)
         place = block.place
         if place is not None:
-            places = holding.places.get()
+            places = holding.held_places.get()
             if places.get(self.name) is place:
-                holding.places.set({name: places[name] for name in places if name != self.name})
+                holding.held_places.set({name: places[name] for name in places if name != self.name})
             place.release()
 
 

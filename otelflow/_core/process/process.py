@@ -1,6 +1,6 @@
 """All that this process knows between runs: a test resets it, and a forked child lets go of what is its parent's.
 
-A room that must remember something declares a ``State`` of its own and makes one of it at import. Nowhere else does
+A package that must remember something declares a ``State`` of its own and makes one of it at import. Nowhere else does
 otelflow keep what outlives a run; the architecture test looks for it.
 """
 

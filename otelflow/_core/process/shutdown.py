@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
 
 
 class _Shutdown(State):
-    """The engine's function that ends open runs (this room cannot import the engine), and what ends together.
+    """The engine's function that ends open runs (this package cannot import the engine), and what ends together.
 
     *waited* is how many seconds the end of the process, or of its telemetry, has waited for delivery; None before.
     *is_child_leaving*: a child delivers before it leaves without exit functions.
@@ -98,28 +98,28 @@ def is_too_late(error: Exception) -> bool:
     return isinstance(error, ImportError) and sys.meta_path is None
 
 
-def late_module(room: str, name: str) -> "ModuleType":
-    """Import the module *name* of *room*, whose ``__getattr__`` this is: it is an attribute of the room from then on.
+def late_module(package: str, name: str) -> "ModuleType":
+    """Import the module *name* of *package*, whose ``__getattr__`` this is: from then on it is an attribute of that.
 
     Where a user's call needs it, an import statement would not do: in a ``__del__`` that the end of the interpreter
     calls, those fail also for what is imported already.
     """
     if name.startswith("__"):
-        raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
     try:
         import importlib  # noqa: PLC0415 not at an import of otelflow
 
-        return importlib.import_module(f"{room}.{name}")
+        return importlib.import_module(f"{package}.{name}")
     except ModuleNotFoundError as error:
-        if error.name != f"{room}.{name}":
+        if error.name != f"{package}.{name}":
             raise
-        raise AttributeError(f"module {room!r} has no attribute {name!r}") from None
+        raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
     except ImportError as error:
         if not is_too_late(error):
             raise
         raise ImportError(
-            f"{room}.{name} cannot be imported any more, because Python has ended: do this earlier, at the latest in a "
-            "function that is registered with atexit"
+            f"{package}.{name} cannot be imported any more, because Python has ended: do it earlier, at the latest in "
+            "a function that is registered with atexit"
         ) from None
 
 

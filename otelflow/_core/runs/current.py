@@ -89,7 +89,7 @@ def leave(run: Run) -> None:
     if not run.is_current:
         return
     if current_run() is not run:
-        _leave_from_between(run)
+        _unlink(run)
         return
     if run.span is not INVALID_SPAN:
         _attach(run.outer_context)
@@ -101,7 +101,7 @@ def leave(run: Run) -> None:
     run.outer = None  # a context that outlives the run must not keep what was around it
 
 
-def _leave_from_between(run: Run) -> None:
+def _unlink(run: Run) -> None:
     """Take *run* out of the middle of the stack; the run inside it goes on."""
     inside = _inside(run)
     if not inside:

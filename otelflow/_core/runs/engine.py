@@ -65,10 +65,10 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: 
     if run.session is not None:
         _end_session(run, ending, value)
     this_thread = get_ident()
-    if run.closer is not None and not _reopen(run, this_thread):
+    if run.closing_thread is not None and not _reopen(run, this_thread):
         return
     # No thread can come in between: CPython changes threads at calls and jumps back, and since the look there is none.
-    run.closer = this_thread
+    run.closing_thread = this_thread
     if run.is_current and current_run() is not run:
         _close_inside(run, ending)
     duration = clock.perf_counter() - run.clock
@@ -120,7 +120,7 @@ def _close_inside(run: Run, ending: Ending) -> None:
 
 def _reopen(run: Run, this_thread: int) -> bool:
     """Tell whether *this_thread* was interrupted when it ended *run*, before it was done; its span may have ended."""
-    if run.closer != this_thread:
+    if run.closing_thread != this_thread:
         return False
     if run.is_recording and not run.span.is_recording():
         spans.give_up(run)

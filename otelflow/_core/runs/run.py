@@ -47,7 +47,7 @@ class Entry(Protocol):
         """Return what a listener's event has as ``data``."""
 
 
-class _Shelf:
+class _EntryLimit:
     """How many entries of one kind a run keeps: the first, the last, and of the important ones between them."""
 
     __slots__ = ("bounds", "has_states", "omitted")
@@ -60,42 +60,42 @@ class _Shelf:
 
 # Together they leave room for the user's own events among the 128 that the SDK keeps. It throws away the oldest: so
 # what can be spared is written first.
-_SHELVES: Final = {
-    semconv.MESSAGE_EVENT: _Shelf(30, 30, 20, semconv.MESSAGES_OMITTED),
-    semconv.ARTIFACT_EVENT: _Shelf(10, 10, 4, semconv.ARTIFACTS_OMITTED, has_states=True),
-    semconv.RESULT_EVENT: _Shelf(4, 4, 0, semconv.RESULTS_OMITTED),
+_ENTRY_LIMITS: Final = {
+    semconv.MESSAGE_EVENT: _EntryLimit(30, 30, 20, semconv.MESSAGES_OMITTED),
+    semconv.ARTIFACT_EVENT: _EntryLimit(10, 10, 4, semconv.ARTIFACTS_OMITTED, has_states=True),
+    semconv.RESULT_EVENT: _EntryLimit(4, 4, 0, semconv.RESULTS_OMITTED),
 }
 
 
 class Journal:
-    """What happened inside a run, kept until its span ends: a bounded shelf for each kind of entry."""
+    """What happened inside a run, kept until its span ends: a bounded log for each kind of entry."""
 
-    __slots__ = ("_shelves",)
+    __slots__ = ("_logs",)
 
     def __init__(self) -> None:
-        self._shelves: dict[str, BoundedLog[Entry]] = {}
+        self._logs: dict[str, BoundedLog[Entry]] = {}
 
-    def _shelf(self, event_name: str) -> "BoundedLog[Entry]":
-        shelf = self._shelves.get(event_name)
-        if shelf is None:
-            # Of two threads that come at once, both get the same shelf.
-            shelf = self._shelves.setdefault(event_name, BoundedLog(_SHELVES[event_name].bounds))
-        return shelf
+    def _log_of(self, event_name: str) -> "BoundedLog[Entry]":
+        log = self._logs.get(event_name)
+        if log is None:
+            # Of two threads that come at once, both get the same log.
+            log = self._logs.setdefault(event_name, BoundedLog(_ENTRY_LIMITS[event_name].bounds))
+        return log
 
     def add(self, entry: Entry) -> None:
         """Keep *entry*; one that is there already has a new state, which takes the place of the older."""
-        shelf = self._shelf(entry.event_name)
-        if not _SHELVES[entry.event_name].has_states or not any(item is entry for item in shelf):
-            shelf.append(entry)
+        log = self._log_of(entry.event_name)
+        if not _ENTRY_LIMITS[entry.event_name].has_states or not any(item is entry for item in log):
+            log.append(entry)
 
     def leave_out(self, event_name: str, count: int) -> None:
         """Count *count* entries that were not even made."""
-        self._shelf(event_name).leave_out(count)
+        self._log_of(event_name).leave_out(count)
 
     def entries(self) -> list[Entry]:
         """Return what was kept, what can be spared first."""
-        shelves = self._shelves
-        return [entry for event_name in _SHELVES if event_name in shelves for entry in shelves[event_name]]
+        logs = self._logs
+        return [entry for event_name in _ENTRY_LIMITS if event_name in logs for entry in logs[event_name]]
 
     def events(self, ended_ns: int | None = None) -> list[tuple[str, int, Mapping[str, str | int]]]:
         """Return name, time and attributes of each as its span keeps it: none is later than the end of that, if any."""
@@ -110,7 +110,7 @@ class Journal:
 
     def omitted(self) -> dict[str, int]:
         """Return how many entries were left out, by the attribute that says so."""
-        return {_SHELVES[name].omitted: shelf.omitted for name, shelf in self._shelves.items() if shelf.omitted}
+        return {_ENTRY_LIMITS[name].omitted: log.omitted for name, log in self._logs.items() if log.omitted}
 
 
 if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
@@ -144,7 +144,7 @@ class Run:
         "__weakref__",
         "args",
         "clock",
-        "closer",
+        "closing_thread",
         "context",
         "definition",
         "duration",
@@ -244,7 +244,7 @@ class Run:
         self.was_called = False
         self.has_ended = False  # its body is done: it left an exception, or a generator is exhausted
         self.is_closed = False
-        self.closer: int | None = None  # the thread that ends it
+        self.closing_thread: int | None = None  # the thread that ends it
         # What happened inside:
         self.journal: Journal | None = None
         self.fragment = ""  # a printed line that is not ended yet

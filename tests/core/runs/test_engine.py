@@ -467,11 +467,11 @@ def test_runs_inside_that_a_full_stack_has_kept_from_ending_end_with_the_run_aro
 
 def test_a_thread_that_was_interrupted_while_it_ended_a_run_ends_it_and_another_does_not(spans, listener):
     run = opened()
-    run.closer = get_ident() + 1
+    run.closing_thread = get_ident() + 1
     engine.close_run(run, CANCELLED)
     assert (run.is_closed, listener.told) == (False, [("started", "bare")])
 
-    run.closer = get_ident()
+    run.closing_thread = get_ident()
     run.is_closed = True
     run.span.end()
     engine.close_run(run, SUCCESS)
@@ -641,7 +641,7 @@ def test_a_failure_that_stays_inside_is_logged_with_who_asked_for_that(caplog):
 
 def test_a_span_that_had_not_ended_when_its_run_was_interrupted_says_how_the_run_ended(spans):
     run = opened()
-    run.closer, run.is_closed = get_ident(), True
+    run.closing_thread, run.is_closed = get_ident(), True
     engine.close_run(run, CANCELLED)
 
     assert result(spans.one("bare")) == "cancellation"

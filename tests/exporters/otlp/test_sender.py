@@ -410,6 +410,14 @@ def test_grpc_says_how_long_the_endpoint_is_to_be_left_alone(grpc_receiver, meta
     assert sender.retry_after == seconds
 
 
+def test_what_collectors_do_not_understand_over_grpc_is_refused_and_not_sent_as_something_else(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "deflate")
+
+    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_COMPRESSION=deflate is not supported over gRPC"):
+        new_sender("traces")
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "cure"),
     [

@@ -17,7 +17,7 @@ from otelflow_exporters._spool.batches import (
     item_of,
     item_of_traces,
     lost_spans,
-    read_piece,
+    read_chunk,
     read_range,
     request_of,
     start_record,
@@ -183,7 +183,7 @@ def test_each_place_without_a_record_counts_once_and_each_record_that_is_none(se
     def read(body, end):
         return None if b"other" in body else item_of(body, end)
 
-    piece = read_piece(folder, NAME, read, 0, is_finished=False)
+    piece = read_chunk(folder, NAME, read, 0, is_finished=False)
 
     assert (names_of(piece.items), piece.end, piece.unreadable) == (["a", "b"], ends[-1], 3)
     assert [item.end for item in piece.items] == [ends[1], ends[4]]
@@ -195,14 +195,14 @@ def test_what_is_no_record_at_the_end_is_left_for_later_until_nobody_writes_ther
 ):
     folder, _ = segment(b"noise")
 
-    assert read_piece(folder, NAME, item_of, 0, is_finished=is_finished) == ([], end, unreadable)
+    assert read_chunk(folder, NAME, item_of, 0, is_finished=is_finished) == ([], end, unreadable)
 
 
 def test_at_the_end_of_a_segment_there_is_nothing(segment):
     folder, ends = segment(framed(encode_span(ended())))
 
-    assert read_piece(folder, NAME, item_of, ends[0], is_finished=True) == ([], ends[0], 0)
-    assert read_piece(folder, NAME, item_of, ends[0], is_finished=False) == ([], ends[0], 0)
+    assert read_chunk(folder, NAME, item_of, ends[0], is_finished=True) == ([], ends[0], 0)
+    assert read_chunk(folder, NAME, item_of, ends[0], is_finished=False) == ([], ends[0], 0)
 
 
 def test_a_record_that_is_larger_than_what_is_read_at_once_is_read_wherever_it_lies(segment, monkeypatch):
@@ -214,7 +214,7 @@ def test_a_record_that_is_larger_than_what_is_read_at_once_is_read_wherever_it_l
     pread = os.pread
     monkeypatch.setattr(batches.os, "pread", lambda *arguments: reads.append(arguments[1]) or pread(*arguments))
 
-    pieces = [read_piece(folder, NAME, item_of, start, is_finished=False) for start in (ends[1], ends[2], ends[3])]
+    pieces = [read_chunk(folder, NAME, item_of, start, is_finished=False) for start in (ends[1], ends[2], ends[3])]
 
     assert names_of(pieces[0].items)[0] == "large"
     assert names_of(pieces[1].items) == ["small"]
@@ -230,7 +230,7 @@ def test_any_bytes_between_records_cost_nothing_but_themselves(tmp_path_factory,
     with open_store(folder, is_made=True, kind="spool") as store:
         (folder / NAME).write_bytes(noise.join([b"", *records, b""]))
         items, position = [], 0
-        while (piece := read_piece(store, NAME, item_of, position, is_finished=True)).end > position:
+        while (piece := read_chunk(store, NAME, item_of, position, is_finished=True)).end > position:
             items += piece.items
             position = piece.end
 

@@ -49,7 +49,7 @@ def test_the_next_one_goes_on_where_the_last_one_was(folder):
     first = claims.take_claim(folder, file)
     first.advance(60, [(10, 20), (30, 40)])
     first.advance(70, [(10, 20)])
-    waiting = claims.waiting_in(folder, file)
+    waiting = claims.unsent_ranges(folder, file)
     first.release()
     second = claims.take_claim(folder, file)
 
@@ -65,7 +65,7 @@ def test_what_is_under_way_is_known_to_all_until_it_is_over_or_its_sender_is_gon
     states = [claims.is_under_way(folder, SEGMENT)]
     with claim.sending(folder):
         states.append(claims.is_under_way(folder, SEGMENT))
-        waiting = claims.waiting_in(folder, file)
+        waiting = claims.unsent_ranges(folder, file)
     states.append(claims.is_under_way(folder, SEGMENT))
     with claim.sending(folder):
         claim.advance(70, [])
@@ -101,7 +101,7 @@ def test_without_locks_what_is_under_way_is_so_for_as_long_as_an_answer_may_take
 
 
 def test_of_a_segment_that_nobody_has_looked_at_everything_waits(folder):
-    assert claims.waiting_in(folder, segment(folder)) == [(0, 100)]
+    assert claims.unsent_ranges(folder, segment(folder)) == [(0, 100)]
 
 
 @pytest.mark.parametrize(

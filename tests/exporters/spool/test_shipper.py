@@ -283,14 +283,14 @@ def test_a_segment_that_cannot_be_read_costs_itself_only(folder, endpoint, monke
     if kind == "giant":
         os.truncate(unreadable, 3 << 30)
     else:
-        real = shipper_module.read_piece
+        real = shipper_module.read_chunk
 
-        def read_piece(opened, name, *arguments, **options):
+        def read_chunk(opened, name, *arguments, **options):
             if name == unreadable.name:
                 raise OSError(5, "Input/output error")
             return real(opened, name, *arguments, **options)
 
-        monkeypatch.setattr(shipper_module, "read_piece", read_piece)
+        monkeypatch.setattr(shipper_module, "read_chunk", read_chunk)
     losses = Counter()
     shipper = shipper_of(folder, endpoint, losses)
     ship_all(shipper)
@@ -831,14 +831,14 @@ def test_a_segment_that_another_sends_and_removes_between_two_looks_is_no_damage
     gone = write(folder, "a")
     write(folder, "b")
     losses = Counter()
-    real = shipper_module.read_piece
+    real = shipper_module.read_chunk
 
-    def read_piece(opened, name, *arguments, **options):
+    def read_chunk(opened, name, *arguments, **options):
         if name == gone.name:
             gone.unlink(missing_ok=True)
         return real(opened, name, *arguments, **options)
 
-    monkeypatch.setattr(shipper_module, "read_piece", read_piece)
+    monkeypatch.setattr(shipper_module, "read_chunk", read_chunk)
     ship_all(shipper_of(folder, endpoint, losses))
 
     assert (endpoint.names, losses) == (["b"], {})
@@ -846,16 +846,16 @@ def test_a_segment_that_another_sends_and_removes_between_two_looks_is_no_damage
 
 def test_a_segment_that_one_cannot_read_is_left_to_another(folder, endpoint, monkeypatch):
     path = write(folder, "a")
-    real = shipper_module.read_piece
+    real = shipper_module.read_chunk
 
-    def read_piece(*_arguments, **_options):
+    def read_chunk(*_arguments, **_options):
         raise OSError(5, "Input/output error")
 
     first = shipper_of(folder, endpoint)
     with monkeypatch.context() as patch:
-        patch.setattr(shipper_module, "read_piece", read_piece)
+        patch.setattr(shipper_module, "read_chunk", read_chunk)
         ship_all(first)
-    assert shipper_module.read_piece is real
+    assert shipper_module.read_chunk is real
     ship_all(shipper_of(folder, endpoint))
 
     assert endpoint.names == ["a"]

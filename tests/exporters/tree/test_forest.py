@@ -1,6 +1,9 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otelflow import flow, task
+from otelflow_exporters._otlp.model import from_any
 from otelflow_exporters._tree.forest import FAILED_SHOWN, Fold, Rest, SpanNode, fold, grow, walk
 
 
@@ -37,7 +40,20 @@ def test_a_span_that_came_twice_is_one(make_span):
 def test_failures_are_counted_up_to_the_root_and_the_depth_does_not_matter(make_span):
     forest = grow([make_span(1), *(make_span(n, n - 1, error=n == 20_000) for n in range(2, 20_001))])
 
-    assert forest.roots[0].failures == forest.failed == 1
+    assert forest.roots[0].failures == forest.failures == forest.failed_runs == 1
+
+
+@pytest.mark.parametrize(("is_in_flow", "runs"), [(True, 2), (False, 1)])
+def test_a_task_that_failed_each_time_is_one_failed_run(spans, is_in_flow, runs):
+    @task(retries=2)
+    def read():
+        raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        flow(lambda: read())().execute() if is_in_flow else read()
+
+    forest = grow(from_any(spans.spans))
+    assert (forest.failures, forest.failed_runs) == (runs + 3, runs)
 
 
 @settings(deadline=None)
