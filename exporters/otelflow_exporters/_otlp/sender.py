@@ -187,17 +187,12 @@ def _content_of(response: Any, latest: float) -> bytes:
             if not piece:
                 break
             content += piece
-        return _decompressed(content, response.headers.get("Content-Encoding", ""))
-    except Exception:  # noqa: BLE001 the network, or a body that is not compressed as it says
+        bits = _WINDOW_BITS[response.headers.get("Content-Encoding", "").strip().lower()]
+        # Some hundred bytes may say that they are gigabytes: its beginning is all that counts.
+        return zlib.decompressobj(bits).decompress(content, _LARGEST_ANSWER) if bits else content
+    # The network, a body that is not compressed as it says, or in a way that was not asked for, such as several times
+    except Exception:  # noqa: BLE001
         return b""
-
-
-def _decompressed(content: bytes, encoding: str) -> bytes:
-    """Return the beginning of *content* as it was: some hundred bytes may say that they are gigabytes."""
-    bits = _WINDOW_BITS.get(encoding.strip().lower())
-    if bits is None:  # one that was not asked for, or several, one in the other
-        return b""
-    return zlib.decompressobj(bits).decompress(content, _LARGEST_ANSWER) if bits else content
 
 
 def _seconds(text: str) -> float:

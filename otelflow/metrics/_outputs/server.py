@@ -74,7 +74,7 @@ class Connections:
         overdue = [
             connection
             for connection, left, is_answered in waits
-            if left < 0 or (left < early and not is_answered and not _has_something_to_read(connection))
+            if left < 0 or (left < early and not is_answered and not has_something_to_read(connection))
         ]
         for connection in overdue:
             try:
@@ -84,7 +84,8 @@ class Connections:
                 continue
 
 
-def _has_something_to_read(connection: socket.socket) -> bool:
+def has_something_to_read(connection: socket.socket) -> bool:
+    """Tell whether *connection* has sent something that is not read yet."""
     try:
         return bool(select.select([connection], (), (), 0)[0])
     except (OSError, ValueError):  # it is closed, or there are too many files for this
