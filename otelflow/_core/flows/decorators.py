@@ -24,8 +24,16 @@ from otelflow._core.process.ids import new_id
 from otelflow._core.text.safe_str import bounded_name
 
 if TYPE_CHECKING:
-    from otelflow._core.flows.flow_types import MYPY, ClassMethod, ExecutingDecorator, FlowDecorator, FlowFunction, S
-    from otelflow._core.flows.task_types import Decorator, LenientDecorator, TaskFunction
+    from otelflow._core.flows.flow_types import (
+        MYPY,
+        ClassFlow,
+        ExecutingDecorator,
+        FlowDecorator,
+        FlowFunction,
+        S,
+        TakesClass,
+    )
+    from otelflow._core.flows.task_types import ClassMethod, Decorator, LenientDecorator, Other, TaskFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,7 +90,7 @@ if TYPE_CHECKING:
     if MYPY:
 
         @overload
-        def flow(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
+        def flow(target: TakesClass[S, P, R], /) -> ClassFlow[S, P, R]: ...
 
     @overload
     def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
@@ -171,7 +179,7 @@ if TYPE_CHECKING:
     if MYPY:
 
         @overload
-        def task(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
+        def task(target: ClassMethod | Other, /) -> ClassMethod: ...
 
     @overload
     def task(target: Callable[P, R], /) -> TaskFunction[P, R]: ...

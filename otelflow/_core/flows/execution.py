@@ -80,10 +80,14 @@ def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callab
                 run.has_ended = True
                 unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
                 if not close_with(run, unfillable or error):
+                    del run, owner  # as in drivers.function()
                     if unfillable is not None:
                         raise unfillable from None
                     raise
-            return method(*owner, **keywords)
+            try:
+                return method(*owner, **keywords)
+            finally:
+                del run, owner
 
         return execute
 
@@ -125,10 +129,14 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
                     await run.session.cancel_async(error)
                 unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
                 if not close_with(run, unfillable or error):
+                    del run, owner  # as in drivers.function()
                     if unfillable is not None:
                         raise unfillable from None
                     raise
-            return await method(*owner, **keywords)
+            try:
+                return await method(*owner, **keywords)
+            finally:
+                del run, owner
 
         return execute_async
 
