@@ -99,8 +99,7 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
     # Under a name of its own, and neither stored nor counted: it is no run of the user's. What waits in a spool is left
     # as it is, since a look should change nothing.
     telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off", events="span", spool="memory")
-    yield from _examine_variables()
-    yield _examine_store()
+    yield from _examine_environment()
     yield from spool
     endpoint = _examine_endpoint()
     yield endpoint
@@ -130,26 +129,26 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
         yield Finding("wrong", "a server that answered before", str(error), _PIPE)
 
 
-def _examine_variables() -> Iterator[Finding]:
+def _examine_environment() -> Iterator[Finding]:
+    """Tell of variables that nothing reads, and whether runs can be kept here."""
     for name, nearest in unread_variables():
         if nearest:
             yield Finding("absent", "variables", f"nothing reads {name}", f"write {nearest} if that is meant")
-
-
-def _examine_store() -> Finding:
     cure = "set OTELFLOW_STORE to another folder"
     try:
         directory = store_directory(settings.in_force()["store"].value or "on")
         if directory is None:
-            return Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
+            yield Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
+            return
         open_store(directory, is_made=True).close()
+        can_be_written = os.access(directory, os.W_OK)
     except ConfigurationError as error:  # there is no home, and no folder was named
-        return Finding("absent", "local store", str(error))
+        yield Finding("absent", "local store", str(error))
     except OSError as error:
-        return Finding("wrong", "local store", f"{directory} cannot be made or read: {error.strerror or error}", cure)
-    if os.access(directory, os.W_OK):
-        return Finding("ok", "local store", str(directory))
-    return Finding("wrong", "local store", f"{directory} cannot be written", cure)
+        yield Finding("wrong", "local store", f"{directory} cannot be made or read: {error.strerror or error}", cure)
+    else:
+        observation = str(directory) if can_be_written else f"{directory} cannot be written"
+        yield Finding("ok" if can_be_written else "wrong", "local store", observation, "" if can_be_written else cure)
 
 
 def _examine_spool() -> Iterator[Finding]:

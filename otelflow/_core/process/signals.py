@@ -70,6 +70,11 @@ class _Own(process.State):
         """Have none."""
         self.handlers = weakref.WeakSet()
 
+    def begin_anew(self) -> None:
+        """Be a child, which has none; its signals wait until this is done."""
+        for handlers in list(self.handlers):
+            handlers.give_back()
+
 
 _own: Final = _Own()
 _fork: Final = _Fork()
@@ -88,11 +93,5 @@ def _release() -> None:
         _fork.is_under_way = False
 
 
-def _begin_in_child() -> None:
-    for handlers in list(_own.handlers):
-        handlers.give_back()
-    _release()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_begin_in_child)
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
