@@ -41,7 +41,8 @@ class OwnHandlers:
         """Put the handlers of before in the place of this one, unless another has taken it meanwhile."""
         _own.handlers.discard(self)
         for number, before in self._before.items():
-            with contextlib.suppress(TypeError):  # one in C, which Python cannot put back
+            # One in C Python cannot put back, and none on another thread than the main one.
+            with contextlib.suppress(TypeError, ValueError):
                 if signal.getsignal(number) == self._handle:
                     signal.signal(number, before)
 
