@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Final
 
-from otelflow._core.flows.future import Future, FutureList, unmapped, value_of
+from otelflow._core.flows.future import Future, FutureList, unmapped
+from otelflow._core.flows.future_states import value_of
 from otelflow._core.policies.loops import running_trio
 from otelflow._core.text import classes
 from otelflow._core.text.safe_str import brief_repr
@@ -42,8 +43,10 @@ def futures_in(value: Any, depth: int = _DEPTH, seen: set[int] | None = None) ->
     seen = set() if seen is None else seen
     if items is None or id(value) in seen:  # it is looked at already: a list may hold itself
         return
+    if _PLAIN.issuperset(map(id, map(type, items))):  # a million numbers are looked at in C
+        return
     seen.add(id(value))
-    for item in items:
+    for item in _items_of(value) or ():
         yield from futures_in(item, depth - 1, seen)
 
 
@@ -131,6 +134,8 @@ def upstream_of(wait_for: Iterable[Any], args: tuple[Any, ...], kwargs: Mapping[
 
 
 _END: Final = object()
+# Of a generator, which may be endless; a list may be longer
+_MOST_UNCOUNTED: Final = 1_000_000
 
 
 def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -153,6 +158,9 @@ def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list
         ends = [label for label, item in zip(labels, row, strict=True) if item is _END]
         if not ends:
             rows.append(tuple(row))
+            if len(rows) == _MOST_UNCOUNTED and not any(hasattr(value, "__len__") for value in values):
+                reason = f"map() got more than {_MOST_UNCOUNTED:,} items, and nothing tells how many there are"
+                raise NotSubmittable(name, reason, "if it is not endless, give it a list")
         elif len(ends) == sum(column is not None for column in columns):
             return rows
         else:
