@@ -191,10 +191,12 @@ class NotPortable(OtelflowError, TypeError):
 
 
 class WorkerLost(OtelflowError, RuntimeError):
-    """Raised by the future of a task whose process was killed, or has crashed, while it ran."""
+    """Raised by the future of a task whose process was killed, has crashed while it ran, or could not begin."""
 
     def __init__(self, task_name: str, reason: str, cure: str) -> None:
-        super().__init__(f"task {task_name!r} is lost: its process was killed or has crashed ({reason}); {cure}")
+        super().__init__(
+            f"task {task_name!r} is lost: its process was killed, has crashed or never began ({reason}); {cure}"
+        )
 
 
 class BlockedLoop(OtelflowError, RuntimeError):

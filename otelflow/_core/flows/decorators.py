@@ -1,9 +1,10 @@
 """What ``@flow`` and ``@task`` make of a function."""
 
 import functools
+import sys
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from otelflow._core.flows.calls import call_of, caller
 from otelflow._core.flows.declared import declare_flow
@@ -135,6 +136,9 @@ def flow(target: Any = None, /, **options: Any) -> Any:
 show_keywords(flow, FlowOptions)
 
 
+_FUTURES: Final = "otelflow._core.flows.future_inputs"
+
+
 def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
     """Return the function that *definition* becomes by ``@task``."""
     task_id = bounded_name(options.get("task_id") or "")
@@ -151,6 +155,8 @@ def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., A
         call.raise_on_error = raise_on_error
         run = run_class.__new__(run_class)
         TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
+        if _FUTURES in sys.modules:  # the program submits tasks
+            sys.modules[_FUTURES].fill_in(run)
         return run
 
     definition.new_run = new_run

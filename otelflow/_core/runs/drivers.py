@@ -190,7 +190,11 @@ def coroutine(new_run: NewRun) -> Callable[..., Any]:
         except BaseException as error:
             run.has_ended = True
             if run.session is not None:
-                await run.session.cancel_async(error)
+                try:
+                    await run.session.cancel_async(error)
+                except BaseException:  # Ctrl-C
+                    close_with(run, error)
+                    raise
             stays_inside = close_with(run, error)
             del run  # as in function()
             if stays_inside:
