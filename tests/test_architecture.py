@@ -99,6 +99,7 @@ RULES = {
         "otelflow._core.flows.future_session",
         "otelflow._core.process.forks",
         "otelflow._core.process.shutdown",
+        "otelflow._core.process.signals",
         "otelflow._core.process.tallies",
         "otelflow.serve",
         *LEAVES,
@@ -141,6 +142,7 @@ RULES = {
         "otelflow._core.process.clock",
         "otelflow._core.process.project_files",
         "otelflow._core.process.shutdown",
+        "otelflow._core.process.signals",
         "otelflow._core.runs.endings",
         "otelflow._core.runs.observers",
         "otelflow._core.runs.run",
@@ -597,6 +599,7 @@ FORKS = "otelflow._core.process.forks"
 OF_STATE = ("otelflow._core.process.process", FORKS)
 # A module, and why it makes a lock of its own
 OWN_LOCKS = {
+    "otelflow._core.process.signals": "it holds signals back while a fork is under way",
     "otelflow._core.flows.future_condition": "each future has one, as the standard library's own have",
     "otelflow._telemetry.span": "what the SDK's own spans are made of has one",
     "otelflow._telemetry.span_maker": "each span has one, as the SDK's own spans have",
@@ -622,6 +625,7 @@ OWN_THREADS = {
     "otelflow._core.flows.future_runners": "its threads are those of the user's tasks",
     "otelflow._core.flows.future_session": "a task that another one waits for runs beside it",
     "otelflow._core.policies.resources": "it looks at the memory a hundred times a second while that is measured",
+    "otelflow._core.process.signals": "it sends a signal again that came while a fork was under way",
     "otelflow._core.runs.own_loop": "the loop of an async flow that is executed where another loop runs",
     "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
     "otelflow.instrument._servers": "a server's event loop goes on while it delivers",

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 import logging
 import os
 import sys
@@ -40,6 +41,8 @@ class _Instrumented(State):
 
 
 _MOST_NAMES: Final = 5
+#: Modules that import the exporters, as long as they are on the stack
+_CONFIGURING: Final = ("otelflow._telemetry.", "opentelemetry.sdk._configuration")
 #: The patterns of which a process before this one has said what is wrong with them
 TOLD_VARIABLE: Final = "OTELFLOW_INSTRUMENT_TOLD"
 _UNRECORDED: Final = " (the program starts, and none of its flows and tasks is recorded)"
@@ -103,7 +106,15 @@ def end() -> None:
 
 
 def configure_here() -> None:
-    """Call ``configure()``; the SDK takes long, so not in processes that have none of the functions."""
+    """Call ``configure()``; the SDK takes long, so not in processes that have none of the functions.
+
+    One that is called inside of another, which imports what it sends by, would find half of that.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_CONFIGURING):
+            return
+        frame = frame.f_back
     from otelflow import configure  # noqa: PLC0415 as said above
 
     configure()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from unittest import mock
 
 import pytest
 
@@ -124,6 +125,31 @@ def test_a_value_of_any_class_comes_through_a_flow_and_is_recorded(value):
     assert [span.attributes["otelflow.run.result"] for span in trace.spans] == ["success", "success"]
     assert len(list(run.artifacts)) == 5
     assert json.dumps(run.json())
+
+
+class Remote:
+    """Stands for something far away, as ``xmlrpc.client.ServerProxy``: it answers whatever it is asked for."""
+
+    def __init__(self, path=""):
+        self.path = path
+
+    def __getattr__(self, name):
+        return Remote(f"{self.path}.{name}")
+
+    def __call__(self, number):
+        return self.path, number
+
+
+@pytest.mark.parametrize("remote", [Remote(), Remote().shop.price, mock.call], ids=["root", "method", "mock"])
+def test_what_answers_whatever_it_is_asked_for_can_be_a_task_and_a_flow(remote):
+    with flow_trace() as trace:
+        values = task(remote)(3), flow(remote)(3).execute().flow_return_value
+
+    assert values == (remote(3), remote(3))
+    assert [(span.name, span.attributes["otelflow.run.result"]) for span in trace.spans] == [
+        ("task Task", "success"),
+        ("flow Flow", "success"),
+    ]
 
 
 @task

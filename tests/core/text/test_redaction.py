@@ -1250,6 +1250,8 @@ SHOWN = [
     "password: (8 characters)",
     "token: [none]",
     "token 3: NAME",
+    'token "a1b2c3d4e5f6a7" of three',
+    "token 'a1b2c3d4e5f6a7' of three",
     "password 2: too short",
     "seed: 12345678",
     "subtoken=ab12",
