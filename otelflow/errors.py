@@ -103,6 +103,8 @@ class NotCallable(OtelflowError, TypeError):
     """Raised where a flow or task is to be made of something that cannot be called."""
 
     def __init__(self, owner: str, target: object, cure: str = "") -> None:
+        if owner.startswith("@") and hasattr(type(target), "__get__"):  # a property, say
+            cure = f"; put {owner} on the function inside of it"
         super().__init__(
             f"{owner} needs a function or method to run, not {type(target).__name__} ({brief_repr(target)}){cure}"
         )
@@ -189,10 +191,12 @@ class NotPortable(OtelflowError, TypeError):
 
 
 class WorkerLost(OtelflowError, RuntimeError):
-    """Raised by the future of a task whose process was killed, or has crashed, while it ran."""
+    """Raised by the future of a task whose process was killed, has crashed while it ran, or could not begin."""
 
     def __init__(self, task_name: str, reason: str, cure: str) -> None:
-        super().__init__(f"task {task_name!r} is lost: its process was killed or has crashed ({reason}); {cure}")
+        super().__init__(
+            f"task {task_name!r} is lost: its process was killed, has crashed or never began ({reason}); {cure}"
+        )
 
 
 class BlockedLoop(OtelflowError, RuntimeError):

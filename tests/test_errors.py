@@ -33,6 +33,7 @@ MADE = [
     errors.StoreUnreadable("text"),
     errors.TraceNotFound("text"),
     errors.MissingExtra("cli"),
+    errors.Terminated("SIGTERM"),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Self
 import otelflow
 from otelflow import semconv
 from otelflow._core.process.shutdown import end_signals
+from otelflow._core.process.signals import OwnHandlers
 from otelflow._core.runs.endings import exit_code_of
 from otelflow.errors import Terminated
 
@@ -35,7 +36,7 @@ class Termination:
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
         self._numbers = end_signals()
-        self._handlers: dict[int, Any] = {}
+        self._handlers: OwnHandlers | None = None
 
     @property
     def code(self) -> int:
@@ -48,14 +49,14 @@ class Termination:
         return "" if self._signal is None else f" by {self._signal.name}"
 
     def __enter__(self) -> Self:
-        self._handlers = {number: signal.signal(number, self._terminate) for number in self._numbers}
+        self._handlers = OwnHandlers(self._numbers, self._terminate)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler if self._signal is None else signal.SIG_DFL)
+        if self._handlers is not None:  # after one of the signals there are those of the system, and they stay
+            self._handlers.give_back()
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number)

@@ -1,6 +1,7 @@
 """Print the effective settings."""
 
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from opentelemetry import environment_variables
@@ -14,7 +15,7 @@ from otelflow import settings
 from otelflow._cli._console import for_page, page, say
 from otelflow._cli._exit_codes import BAD_INPUT, SUCCESS
 from otelflow._core.process import project_files
-from otelflow._core.text.hints import question
+from otelflow._core.text.hints import nearest
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
 from otelflow_exporters._store.limits import store_directory
@@ -115,20 +116,28 @@ def _value(setting: settings.Setting) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
+def unread_variables() -> Iterator[tuple[str, str]]:
+    """Yield each ``OTEL_*`` variable that is set and that nothing reads, with the one that may have been meant."""
+    modules = (environment_variables, sdk_environment_variables)
+    defined = {name for module in modules for name in vars(module) if name.startswith("OTEL_")}
+    for name in sorted(os.environ):
+        if name.startswith("OTEL_") and os.environ[name] and name not in defined and not name.startswith(_ELSEWHERE):
+            yield name, nearest(name, defined) or ""
+
+
 def _variables() -> Text:
     """Return the variables of OpenTelemetry that are set; what may be a secret is not shown."""
     names = sorted(name for name in os.environ if name.startswith("OTEL_") and os.environ[name])
     if not names:
         return Text("\nNo OTEL_* variable is set: runs are stored here and sent nowhere.", "dim")
-    modules = (environment_variables, sdk_environment_variables)
-    defined = {name for module in modules for name in vars(module) if name.startswith("OTEL_")}
+    unread = dict(unread_variables())
     text = Text()
     for name in names:
-        if name in defined or name.startswith(_ELSEWHERE):
+        if name not in unread:
             text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else for_page(os.environ[name])}")
             if name in DIFFERENCES:
                 text.append(f"  ({DIFFERENCES[name]})", "dim")
         else:
-            cure = question(name, defined)
+            cure = f"; did you mean {unread[name]!r}?" if unread[name] else ""
             text.append(f"\n{for_page(name)} is no variable of OpenTelemetry, nothing reads it{cure}", "red")
     return text

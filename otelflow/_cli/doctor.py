@@ -16,6 +16,7 @@ from opentelemetry.util.re import parse_env_headers
 import otelflow
 from otelflow import metrics, semconv, settings
 from otelflow._cli._http import Answer, Certificates, Unreachable, get, post
+from otelflow._cli.config import unread_variables
 from otelflow._core.process import clock
 from otelflow._core.text.redaction import redact_address
 from otelflow.errors import ConfigurationError, StoreUnreadable
@@ -42,6 +43,9 @@ _DELIVERY: Final = "a trace on its way"
 _HEADERS: Final = "look at OTEL_EXPORTER_OTLP_HEADERS"
 _PIPE: Final = "start the stack: docker compose -f deploy/compose.yaml up -d"
 _HTTP: Final = "is this an OTLP/HTTP endpoint (port 4318)?"
+_TRACES_ONLY: Final = "Jaeger takes traces alone: name a Collector, in OTEL_EXPORTER_OTLP_{}_ENDPOINT for these alone"
+_OTHER_PLACE: Final = "set OTELFLOW_METRICS to another place"
+_GRPC: Final = "is this an OTLP/gRPC endpoint (port 4317)?"
 _NO_ANSWER: Final = f"{_HTTP} over gRPC (port 4317): OTEL_EXPORTER_OTLP_PROTOCOL=grpc"
 # What stands in the error of an endpoint that does not answer, in small letters, and the cure for the variable {name}
 _CURES: Final = (
@@ -54,10 +58,7 @@ _CURES: Final = (
         "handshake failed",
         "if nothing there speaks TLS, write http:// in {name}; else look at OTEL_EXPORTER_OTLP_CERTIFICATE",
     ),
-    (
-        "parsing http/2",
-        "is this an OTLP/gRPC endpoint (port 4317)? over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-    ),
+    ("parsing http/2", f"{_GRPC} over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
     *(
         (words, "is the host in {name} spelt right?")
         for words in ("name or service", "name resolution", "dns resolution", "lookup", "nodename", "getaddrinfo")
@@ -94,10 +95,11 @@ class Addresses(NamedTuple):
 def examine(addresses: Addresses) -> Iterator[Finding]:
     """Yield one finding after the other, in the order in which telemetry travels."""
     spool = list(_examine_spool())
+    events = settings.in_force()["events"].value
     # Under a name of its own, and neither stored nor counted: it is no run of the user's. What waits in a spool is left
     # as it is, since a look should change nothing.
-    telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off", spool="memory")
-    yield _examine_store()
+    telemetry = otelflow.configure(service_name=_SERVICE, store=False, metrics="off", events="span", spool="memory")
+    yield from _examine_environment()
     yield from spool
     endpoint = _examine_endpoint()
     yield endpoint
@@ -114,6 +116,7 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
         elif endpoint.state == "ok":
             yield Finding("absent", _DELIVERY, "not looked for: no Jaeger answers")
         yield from _examine_output()
+        yield from _examine_signals(events)
         prometheus = yield from _server("prometheus", addresses.prometheus, "/api/v1/targets", addresses)
         if prometheus is not None:
             yield _examine_clock("Prometheus' clock", prometheus)
@@ -126,20 +129,26 @@ def examine(addresses: Addresses) -> Iterator[Finding]:
         yield Finding("wrong", "a server that answered before", str(error), _PIPE)
 
 
-def _examine_store() -> Finding:
+def _examine_environment() -> Iterator[Finding]:
+    """Tell of variables that nothing reads, and whether runs can be kept here."""
+    for name, nearest in unread_variables():
+        if nearest:
+            yield Finding("absent", "variables", f"nothing reads {name}", f"write {nearest} if that is meant")
     cure = "set OTELFLOW_STORE to another folder"
     try:
         directory = store_directory(settings.in_force()["store"].value or "on")
         if directory is None:
-            return Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
+            yield Finding("absent", "local store", "off", "unset OTELFLOW_STORE to keep runs for 'otelflow show'")
+            return
         open_store(directory, is_made=True).close()
+        can_be_written = os.access(directory, os.W_OK)
     except ConfigurationError as error:  # there is no home, and no folder was named
-        return Finding("absent", "local store", str(error))
+        yield Finding("absent", "local store", str(error))
     except OSError as error:
-        return Finding("wrong", "local store", f"{directory} cannot be made or read: {error.strerror or error}", cure)
-    if os.access(directory, os.W_OK):
-        return Finding("ok", "local store", str(directory))
-    return Finding("wrong", "local store", f"{directory} cannot be written", cure)
+        yield Finding("wrong", "local store", f"{directory} cannot be made or read: {error.strerror or error}", cure)
+    else:
+        observation = str(directory) if can_be_written else f"{directory} cannot be written"
+        yield Finding("ok" if can_be_written else "wrong", "local store", observation, "" if can_be_written else cure)
 
 
 def _examine_spool() -> Iterator[Finding]:
@@ -224,7 +233,7 @@ def _examine_endpoint() -> Finding:
         # Without a variable, OTEL_TRACES_EXPORTER alone has asked for it.
         endpoint, _ = otlp_settings("traces", "otlp_proto_grpc" if is_over_grpc else "otlp_proto_http")
         if is_over_grpc:
-            return _examine_grpc(subject, endpoint, senders[0], name)
+            return _examine_sender("traces", subject, endpoint, senders[0])
         url = endpoint if "TRACES" in name else f"{endpoint.rstrip('/')}/v1/traces"
         headers = parse_env_headers(variable("traces", "HEADERS")[1], liberal=True)
         files = [variable("traces", file)[1] for file in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
@@ -252,20 +261,33 @@ def _cure_of(reason: str, name: str, default: str) -> str:
     return cure.format(name=name or "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
-def _examine_grpc(subject: str, endpoint: str, exporter: str, name: str) -> Finding:
-    """Send an export of nothing over gRPC, whose addresses are more than hosts and ports."""
-    sender = new_sender("traces", exporter)
+def _examine_sender(signal: str, subject: str, endpoint: str, exporter: str) -> Finding:
+    """Send an export of nothing as the exporter would: addresses of gRPC are more than hosts and ports."""
+    sender = new_sender(signal, exporter)
     sender.send(b"")
     sender.close()
     if not sender.status.is_refused:
-        return Finding("ok", subject, f"{endpoint} accepts traces")
+        return Finding("ok", subject, f"{endpoint} accepts {signal}")
     reason = sender.status.reason
-    cure = _cure_of(reason, name, _PIPE)
+    cure = _cure_of(reason, variable(signal, "ENDPOINT")[0], _PIPE)
     if reason.startswith(("gRPC UNAUTHENTICATED", "gRPC PERMISSION_DENIED")):
         cure = _HEADERS
-    elif reason.startswith(("gRPC UNIMPLEMENTED", "gRPC NOT_FOUND")):
-        cure = "is this an OTLP/gRPC endpoint (port 4317)?"
+    elif reason.startswith(("gRPC UNIMPLEMENTED", "gRPC NOT_FOUND", "HTTP 404")):
+        cure = _GRPC if signal == "traces" else _TRACES_ONLY.format(signal.upper())
     return Finding("wrong", subject, f"{endpoint} takes no empty export: {reason}", cure)
+
+
+def _examine_signals(events: object) -> Iterator[Finding]:
+    """Tell whether the OTLP endpoint takes metrics and log records, where they are sent there."""
+    choices = {"metrics": settings.in_force()["metrics"].value == "otlp", "logs": events != "span"}
+    for signal in filter(choices.get, choices):
+        exporter = next(filter(is_otlp, exporter_names(signal)), "")
+        try:
+            if exporter:
+                kind = "otlp_proto_grpc" if is_grpc(signal, exporter) else "otlp_proto_http"
+                yield _examine_sender(signal, signal, otlp_settings(signal, kind)[0], exporter)
+        except ConfigurationError as error:
+            yield Finding("wrong", signal, str(error))
 
 
 def _server(name: str, address: str, path: str, addresses: Addresses) -> Generator[Finding, None, Answer | None]:
@@ -344,14 +366,12 @@ def _examine_output() -> Iterator[Finding]:
             cure = "each program needs a port of its own: OTELFLOW_METRICS=pull:HOST:PORT"
             yield Finding("absent", "metrics", observation, cure)
         else:
-            yield Finding(
-                "wrong", "metrics", f"{place}: {error.strerror or error}", "set OTELFLOW_METRICS to another place"
-            )
+            yield Finding("wrong", "metrics", f"{place}: {error.strerror or error}", _OTHER_PLACE)
     else:
         if isinstance(choice, Textfile) and not _can_be_made(choice.file().with_suffix(".new")):
             observation = f"{place}: the folder of that file cannot be written"
-            yield Finding("wrong", "metrics", observation, "set OTELFLOW_METRICS to another place")
-        elif choice is not None:
+            yield Finding("wrong", "metrics", observation, _OTHER_PLACE)
+        elif choice is not None and setting != "otlp":
             yield Finding("ok", "metrics", place)
 
 

@@ -208,7 +208,12 @@ class Report(NamedTuple):
 
     def print_summary(self, *, is_delivered: bool) -> None:
         """Print in one line how the flow ended and where its trace is."""
+        ledger = self.telemetry.ledger
         losses = sorted((reason, count) for (_, reason), count in self.telemetry.dropped.items() if count)
+        # Metrics and log records may have another way, on which they wait or are lost.
+        is_lost = any(count for (signal, _), count in self.telemetry.dropped.items() if signal == "traces")
+        ways = [account for account in ledger if account.signal == "traces"]
+        is_sent = is_delivered or (bool(ways) and not any(account.waiting for account in ways))
         lost = "; telemetry was lost: " + ", ".join(f"{count:,} {reason}" for reason, count in losses) if losses else ""
         if not self.trace_id:
             is_sampled_out = self.trace is not None and self.trace.is_valid
@@ -218,12 +223,12 @@ class Report(NamedTuple):
         else:
             places = []
             directory = self.telemetry.store_directory
-            if directory is not None and (not losses or self.stored is not None):
+            if directory is not None and (not is_lost or self.stored is not None):
                 places.append(f"stored in {_shortened(directory)}")
             endpoint, spool_dir = _endpoint_and_spool()
-            if endpoint and is_delivered and not losses:
+            if endpoint and is_sent and not is_lost:
                 places.append(f"sent to {for_page(endpoint)}")
-            elif endpoint and spool_dir and not losses:
+            elif endpoint and spool_dir and not is_lost:
                 folder = _shortened(spool_dir) if spool_dir.is_dir() else "memory"  # it cannot be made
                 places.append(f"waiting in {folder} for {for_page(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
@@ -232,7 +237,6 @@ class Report(NamedTuple):
             place = f"{place} ({template.replace('{trace_id}', self.trace_id)})"
         duration = in_words(self.seconds)
         say(f"flow {self.flow.flow_name}: {self.flow.flow_state.status or 'not run'} in {duration}; {place}{lost}")
-        ledger = self.telemetry.ledger
         for account in ledger:
             if account.lost or account.waiting:
                 say(str(account))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
-from opentelemetry.environment_variables import OTEL_PYTHON_TRACER_PROVIDER
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.trace import ProxyTracerProvider
@@ -200,7 +199,7 @@ def configure(
         _use_store(telemetry, store, in_force.store)
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
-    prepare()
+    entry_points.empty_is_unset()(prepare)()
     _use_logs(telemetry, in_force.events)
     if metrics is not None or in_force.metrics or telemetry.metrics is not None:
         _use_metrics(telemetry, metrics, service_name)
@@ -284,9 +283,11 @@ def _check(service_name: object, tracer_provider: object, listeners: object, sto
         raise ConfigurationError(f"configure(): {wrong[0]} must be {wrong[2]}, not {brief_repr(wrong[1], 60)}")
 
 
+@entry_points.empty_is_unset()
 def _new_telemetry(service_name: str | None) -> Telemetry:
     if getattr(trace, "_TRACER_PROVIDER", None) is None:
-        entry_points.check_provider("tracer", OTEL_PYTHON_TRACER_PROVIDER)
+        entry_points.check_provider("tracer")
+        entry_points.check_provider("meter")  # the SDK's spans and log records are counted
     current = trace.get_tracer_provider()
     is_our_old_one = current is _configured.provider
     _warn_of_variables()

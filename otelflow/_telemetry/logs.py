@@ -21,7 +21,6 @@ from otelflow_exporters._otlp.resource import KeepsInstanceId
 
 # What was said can be read a second later, as with OpenTelemetry's own processor.
 _DELAY_MILLIS: Final = 1_000
-_PROVIDER_VARIABLE: Final = "OTEL_PYTHON_LOGGER_PROVIDER"
 
 
 class BoundedBatchLogRecordProcessor(BoundedBatchProcessor, LogRecordProcessor):
@@ -74,6 +73,7 @@ def _processor_for(name: str) -> LogRecordProcessor:
     return BoundedBatchLogRecordProcessor.to(name, schedule_delay_millis=_DELAY_MILLIS)
 
 
+@entry_points.empty_is_unset()
 def use_logs(resource: Resource) -> LoggerProvider | None:
     """Send log records where ``OTEL_LOGS_EXPORTER`` or the OTLP endpoint says; an application's provider stays.
 
@@ -83,7 +83,7 @@ def use_logs(resource: Resource) -> LoggerProvider | None:
     if not names:
         return _logs_state.provider
     if getattr(_internal, "_LOGGER_PROVIDER", None) is None:
-        entry_points.check_provider("logger", _PROVIDER_VARIABLE)
+        entry_points.check_provider("logger")
     if not isinstance(_logs.get_logger_provider(), _internal.ProxyLoggerProvider):
         return _logs_state.provider
     processors = [_processor_for(name) for name in names]

@@ -58,8 +58,11 @@ def seen_from(command: Sequence[str]) -> Iterator[None]:
 
 
 def _folders(word: str, *, is_program: bool = False) -> list[str]:
-    if os.path.isdir(word):  # noqa: PTH112 a text may be longer than a path can be
+    import zipfile  # noqa: PLC0415 some milliseconds for each child of a program
+
+    is_file = os.path.isfile(word)  # noqa: PTH113 a text may be longer than a path can be
+    if os.path.isdir(word) or (is_file and not word.endswith(".py") and zipfile.is_zipfile(word)):  # noqa: PTH112 as above
         return [str(Path(word).absolute())]
-    if is_program or (word.endswith(".py") and os.path.isfile(word)):  # noqa: PTH113 as above
+    if is_program or (is_file and word.endswith(".py")):
         return [str(Path(word).absolute().parent)]
     return []

@@ -2,21 +2,24 @@
 
 import functools
 import importlib
+import inspect
 import logging
 import os
 import sys
 import types
 from typing import Any, Final
 
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+
 from otelflow import add_listener, remove_listener
-from otelflow._core.process import forks, losses
+from otelflow._core.process import forks, losses, settings
 from otelflow._core.process.process import State
 from otelflow._core.text.own_logger import log
 from otelflow.errors import ConfigurationError
 from otelflow.instrument import _celery_tasks
 from otelflow.instrument._holders import function_of, hand_over, modules_that_may_hold
 from otelflow.instrument._import_hook import ImportHook
-from otelflow.instrument._mistakes import LENIENT, new_mistake
+from otelflow.instrument._mistakes import LENIENT, is_late, new_mistake
 from otelflow.instrument._plan import Plan
 from otelflow.instrument._wrapping import Wrapped, wrap_module
 
@@ -38,8 +41,11 @@ class _Instrumented(State):
 
 
 _MOST_NAMES: Final = 5
+#: Modules that import the exporters, as long as they are on the stack
+_CONFIGURING: Final = ("otelflow._telemetry.", "opentelemetry.sdk._configuration")
 #: The patterns of which a process before this one has said what is wrong with them
 TOLD_VARIABLE: Final = "OTELFLOW_INSTRUMENT_TOLD"
+_UNRECORDED: Final = " (the program starts, and none of its flows and tasks is recorded)"
 _lock: Final = forks.new_lock()
 
 
@@ -100,16 +106,24 @@ def end() -> None:
 
 
 def configure_here() -> None:
-    """Call ``configure()``; the SDK takes long, so not in processes that have none of the functions."""
+    """Call ``configure()``; the SDK takes long, so not in processes that have none of the functions.
+
+    One that is called inside of another, which imports what it sends by, would find half of that.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_CONFIGURING):
+            return
+        frame = frame.f_back
     from otelflow import configure  # noqa: PLC0415 as said above
 
     configure()
 
 
 def _refuse(plan: Plan, fault: str, pattern: str = "", key: str = "") -> None:
-    """Raise ConfigurationError for the *fault* of a *pattern* or a setting, or if *plan* is lenient, warn once."""
+    """Raise for the *fault* of a *pattern* or setting; if *plan* is lenient, or the program has started, warn once."""
     text = f"{plan.place}: {pattern}: {fault}" if pattern else fault
-    if plan.is_strict:
+    if plan.is_strict and not is_late():
         raise new_mistake(f"{text} {LENIENT}" if pattern else text) from None
     if pattern in plan.told:
         return
@@ -128,10 +142,7 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
         for function in wrap_module(module, plan, refuse):
             wrapped.append(function)  # noqa: PERF402 what was wrapped before an error is put back
         if wrapped:
-            try:
-                configure_here()
-            except ConfigurationError as error:  # of a variable, say; the first run adds nothing to that
-                refuse(str(error), key="not configured")
+            _configure(plan)
             try:
                 _add_listeners(plan)
             except ConfigurationError as error:
@@ -142,6 +153,17 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     with _lock:
         _instrumented.wrapped += wrapped
     return wrapped
+
+
+def _configure(plan: Plan) -> None:
+    """Call ``configure()``; a lenient plan has what it can have, and its process hears what it cannot."""
+    if not plan.is_strict:
+        settings.be_lenient()
+    try:
+        configure_here()
+    except ConfigurationError as error:  # of a variable, say; the first run adds nothing to that
+        is_unrecorded = not plan.is_strict and isinstance(get_tracer_provider(), ProxyTracerProvider)
+        _refuse(plan, f"{error}{_UNRECORDED if is_unrecorded else ''}", key="not configured")
 
 
 def _hand_over(functions: list[Wrapped], module: types.ModuleType | None = None) -> None:

@@ -1,14 +1,14 @@
 """What a mistake in a file of patterns is to who starts a program: one sentence on stderr, and the exit code 2."""
 
-import functools
+import inspect
 import os
 import sys
-import types
-import weakref
-from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
+from otelflow._core.process.once import OncePerTree
 from otelflow._core.process.process import State
+from otelflow._core.runs.observers import Observer, add_observer, remove_observer
+from otelflow._core.runs.run import Run
 from otelflow.errors import ConfigurationError
 
 # What is wrong with a pattern, in the same words before the program starts and when its modules are imported
@@ -18,30 +18,61 @@ NO_FUNCTION: Final = "it is no function but {kind}: name a function or method"
 #: The way out that stands at the end
 LENIENT: Final = "(strict = false starts without)"
 _BAD_INPUT: Final = 2
-_Hook = Callable[[type[BaseException], BaseException, types.TracebackType | None], object]
 
 
 class _Mistakes(State):
-    """The errors that were raised where a module was imported, by a program that knows nothing of them."""
+    """Whether a mistake ends this process, which is about to start a program that knows nothing of otelflow."""
 
     def reset(self) -> None:
-        """Remember none."""
-        self.errors: weakref.WeakSet[ConfigurationError] = weakref.WeakSet()
-        self.is_hook_due = False
+        """Raise mistakes, for who instruments in code."""
+        self.is_start = False
+        self.told: OncePerTree | None = None
+
+
+class _FirstRun(Observer):
+    """Hears of the first flow or task: the program has started, and a mistake ends it no more."""
+
+    def run_started(self, run: Run) -> None:
+        """Hear of no more."""
+        _mistakes.is_start = False
+        remove_observer(self)
 
 
 _mistakes: Final = _Mistakes()
 
 
-def new_mistake(text: str) -> ConfigurationError:
-    """Return the error that says *text*, which is no fault of the program that it ends."""
-    error = ConfigurationError(text)
-    _mistakes.errors.add(error)
-    if _mistakes.is_hook_due:
-        _mistakes.is_hook_due = False
-        # Not before there is a mistake: a console of Python's shows other tracebacks where the hook is not its own.
-        sys.excepthook = functools.partial(_tell, sys.excepthook)
-    return error
+def is_late() -> bool:
+    """Tell whether the program has started, which a mistake has no right to end: its other flows run."""
+    return _mistakes.told is not None and not _mistakes.is_start
+
+
+def new_mistake(text: str) -> BaseException:
+    """Return what is to be raised for the mistake *text*: an exit of the program that has told it, while that starts.
+
+    An error would be told once more, with the traceback of its imports, by who catches it: gunicorn, Celery, pytest.
+    """
+    if _mistakes.told is None or is_late():
+        return ConfigurationError(text)
+    callers = set[tuple[str, str]]()
+    frame = inspect.currentframe()
+    while frame is not None:
+        callers.add((frame.f_globals.get("__name__", ""), frame.f_code.co_qualname))
+        frame = frame.f_back
+    if ("_pytest.main", "wrap_session") in callers:
+        if "PYTEST_XDIST_WORKER" in os.environ:  # pytest-xdist waits for ever for a worker that was interrupted
+            return cast("BaseException", sys.modules["_pytest.nodes"].Collector.CollectError(f"otelflow: {text}"))
+        # Ends pytest as Ctrl-C does: it takes an exit for a failure of its own, and an error for one of a test.
+        kind: type[BaseException] = type("ConfigurationError", (KeyboardInterrupt,), {"__module__": "otelflow.errors"})
+        return kind(f"otelflow: {text}")
+    if _mistakes.told.is_first(text):
+        _say(text)
+    if ("unittest.loader", "TestLoader.discover") in callers:  # it takes whatever comes for a test that fails
+        os._exit(_BAD_INPUT)
+    if ("gunicorn.arbiter", "Arbiter.spawn_worker") in callers:
+        # One worker ends all by its code; those that ended otherwise are started again; two would confuse gunicorn.
+        is_first = _mistakes.told.is_first(f"gunicorn {text}")
+        return SystemExit(sys.modules["gunicorn.arbiter"].Arbiter.APP_LOAD_ERROR if is_first else 0)
+    return SystemExit(_BAD_INPUT)
 
 
 def kind_of(value: object) -> str:
@@ -55,20 +86,14 @@ def end(error: ConfigurationError) -> NoReturn:
     os._exit(_BAD_INPUT)  # an exit would be told by the interpreter, as a failure of its own start
 
 
-def end_in_one_sentence() -> None:
-    """Let a mistake that ends the program be told without the traceback of its imports."""
-    _mistakes.is_hook_due = True
+def end_while_it_starts() -> None:
+    """Let a mistake that only an import can tell end the program, as long as none of its flows and tasks has run."""
+    _mistakes.is_start = True
+    _mistakes.told = OncePerTree()
+    add_observer(_FirstRun())
 
 
-def _tell(others: _Hook, kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-    if not any(error is mistake for mistake in _mistakes.errors):
-        others(kind, error, trace)
-        return
-    _say(error)
-    raise SystemExit(_BAD_INPUT)
-
-
-def _say(error: BaseException) -> None:
+def _say(text: object) -> None:
     if sys.stderr is not None:
-        sys.stderr.write(f"otelflow: {error}\n")
+        sys.stderr.write(f"otelflow: {text}\n")
         sys.stderr.flush()

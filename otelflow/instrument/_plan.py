@@ -1,5 +1,6 @@
 """Which functions are flows and tasks, as a file says or the arguments of ``instrument()``."""
 
+import functools
 import inspect
 import re
 import types
@@ -7,9 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
+
 from otelflow import Flow_Run__Config, Objective, flow, task
 from otelflow._core.text.hints import suggestion
 from otelflow.errors import ConfigurationError, OtelflowError
+from otelflow.instrument._holders import is_a
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +21,13 @@ if TYPE_CHECKING:
 _KEYS: Final = ("flows", "tasks", "listeners", "strict")
 _PATTERN: Final = re.compile(r"[^\W\d]\w*(\.[\w*?\[\]!-]+)*:[\w*?\[\]!-]+(\.[\w*?\[\]!-]+)*")
 _LISTENER: Final = re.compile(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*(\.\w+)*")
+#: What every run goes through: a run of it would be one in a run
+_OF_TELEMETRY: Final = frozenset(
+    {"opentelemetry", "otelflow", "otelflow_exporters", "wrapt", "contextvars", "functools", "importlib", "logging"}
+    | {"threading", "weakref"}
+)
+#: What exporters send by, whose spans would be sent, too, and so on
+_OF_EXPORTERS: Final = frozenset({"gzip", "http", "json", "requests", "socket", "ssl", "urllib", "urllib3", "zlib"})
 _WILD: Final = re.compile(r"[*?\[]")
 
 
@@ -146,6 +157,9 @@ def _rules(role: str, entries: object, refuse: Callable[[str], None]) -> Iterabl
                 "'shop.jobs:nightly_*' or 'shop.*:Client.*'"
             )
             continue
+        if re.split("[.:]", pattern)[0] in _OF_TELEMETRY:
+            refuse(f": {role}s, {pattern}: telemetry itself goes through that: name a function that calls it")
+            continue
         try:
             yield Rule(role, pattern, _decorator(role, pattern.partition(":")[2], keywords))
         except (OtelflowError, TypeError) as error:
@@ -192,6 +206,14 @@ def _decorator(role: str, name: str, keywords: dict[str, Any]) -> Callable[[Any,
         decorated = usual(value) if is_named else decorator(**{**keywords, f"{role}_name": name})(value)
         if hasattr(function, "__wrapped__"):  # what the program reaches by it (around a cache, say) is no run
             getattr(decorated, "__func__", decorated).__wrapped__ = function.__wrapped__
-        return decorated
+        if not is_a(value, types.FunctionType) or value.__module__.partition(".")[0] not in _OF_EXPORTERS:
+            return decorated
+
+        @functools.wraps(decorated)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            is_of_exporter = get_value(_SUPPRESS_INSTRUMENTATION_KEY)
+            return (value if is_of_exporter else decorated)(*args, **kwargs)
+
+        return decorated if inspect.iscoroutinefunction(value) or inspect.isgeneratorfunction(value) else call
 
     return decorate

@@ -13,7 +13,7 @@ from otelflow._core.process import losses
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._command import program_of, seen_from
 from otelflow.instrument._instrumented import TOLD_VARIABLE, begin, configure_here
-from otelflow.instrument._mistakes import end, end_in_one_sentence
+from otelflow.instrument._mistakes import end, end_while_it_starts
 from otelflow.instrument._plan import Plan, read
 from otelflow.instrument._servers import deliver_after_servers
 from otelflow.instrument._survey import check
@@ -32,7 +32,7 @@ def start() -> None:
         return
     try:
         begin(_read(path))
-        end_in_one_sentence()
+        end_while_it_starts()
         deliver_after_servers()
     except Exception as error:  # noqa: BLE001 the interpreter starts, and a mistake was told before
         losses.warn_once("instrument", "%s runs without instrumentation: %s", sys.executable, error)
@@ -62,7 +62,7 @@ def start_by_opentelemetry() -> None:
                 plan = check(plan)
             os.environ[TOLD_VARIABLE] = " ".join(plan.told)
         begin(plan)
-        end_in_one_sentence()
+        end_while_it_starts()
         if not is_first:
             deliver_after_servers()
     except ConfigurationError as error:

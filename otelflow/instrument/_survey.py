@@ -4,7 +4,7 @@ import ast
 import itertools
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.machinery import EXTENSION_SUFFIXES, BuiltinImporter, ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -171,12 +171,39 @@ def _modules(root: str, origin: str | None, folders: list[str]) -> Iterator[tupl
     """Yield the module *root* and those inside of it, each with its file."""
     yield root, origin or ""
     for folder in map(Path, folders):
-        for file in itertools.islice(sorted(folder.rglob("*.py")), _MOST_MODULES):
+        for file in itertools.islice(sorted(_files_in(folder)), _MOST_MODULES):
             parts = [root, *file.relative_to(folder).with_suffix("").parts]
             if parts[-1] == "__init__":
                 parts.pop()
             if all(part.isidentifier() for part in parts):
                 yield ".".join(parts), str(file)
+
+
+def _files_in(folder: Path) -> Iterable[Path]:
+    """Return the files of Python in *folder*, which may lie in an archive (a zipapp, say), or be one."""
+    archive = _archive_of(folder / "file")
+    if archive is None:
+        return folder.rglob("*.py")
+    import zipfile  # noqa: PLC0415 some milliseconds for each child of a program
+
+    with zipfile.ZipFile(archive) as content:
+        files = [archive / name for name in content.namelist() if name.endswith(".py")]
+    return [file for file in files if file.is_relative_to(folder)]
+
+
+def _text_of(file: Path) -> bytes:
+    """Return what stands in *file*. Raises OSError, or LookupError for one that an archive does not have."""
+    archive = _archive_of(file)
+    if archive is None:
+        return file.read_bytes()
+    import zipfile  # noqa: PLC0415 as above
+
+    with zipfile.ZipFile(archive) as content:
+        return content.read(file.relative_to(archive).as_posix())
+
+
+def _archive_of(path: Path) -> Path | None:
+    return next((parent for parent in path.parents if parent.is_file()), None)
 
 
 class _Source:
@@ -194,8 +221,8 @@ class _Source:
         if not self.is_readable:
             return
         try:
-            tree = ast.parse(Path(file).read_bytes())
-        except (OSError, ValueError, SyntaxError, RecursionError):  # its import says it better
+            tree = ast.parse(_text_of(Path(file)))
+        except (OSError, ValueError, SyntaxError, RecursionError, LookupError):  # its import says it better
             self.is_readable = False
             return
         self._add(tree.body, "")

@@ -1,5 +1,6 @@
 """AWS Lambda: each invocation is a flow, in the trace of who has sent its event, and is delivered before it ends."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ _XRAY_VARIABLE: Final = "_X_AMZN_TRACE_ID"
 _XRAY_HEADER: Final = "x-amzn-trace-id"
 #: Milliseconds that Lambda lets an invocation take
 _LONGEST_INVOCATION: Final = 900_000
+#: Milliseconds that are left to the answer itself
+_TIME_TO_ANSWER: Final = 200
 
 
 def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000) -> Callable[[Any, Any], R]:
@@ -27,7 +30,7 @@ def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000)
     the handler's name, or that of its class, and goes on in the trace of the event's headers (of API Gateway, a load
     balancer, a function URL), or of its message attributes (of SQS and SNS, if one message came alone), or, where
     ``OTEL_PROPAGATORS`` holds ``xray``, of X-Ray. *flush_millis* (int, milliseconds): how long the answer may wait for
-    delivery.
+    delivery, unless the invocation has less time left.
 
     Call ``otelflow.configure()`` where the module is imported, once for many invocations.
 
@@ -60,7 +63,11 @@ def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000)
             with continue_trace(_headers_of(event)):
                 return run(event, context)
         finally:
-            force_flush(flush_millis)
+            left: float = _LONGEST_INVOCATION
+            with contextlib.suppress(Exception):  # what a test hands over for a context may be anything
+                left = float(context.get_remaining_time_in_millis())
+            # Lambda ends an invocation whose time is over, with an error.
+            force_flush(int(max(0, min(millis, left - _TIME_TO_ANSWER))))
 
     return handle
 

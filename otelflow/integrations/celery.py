@@ -1,5 +1,6 @@
 """Celery: each task that a worker does is a flow, in the trace of its sender; so are retries, and what it sends."""
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,6 +19,8 @@ A = TypeVar("A")
 _HEADERS: Final = "otelflow_headers"
 #: Whether what a task calls itself is called inside of its flow
 _IS_FLOW: Final = "otelflow_is_flow"
+#: What a task has raised to leave no result
+_NO_RESULT: Final = "otelflow_no_result"
 #: Where Celery's own tasks are written: one asks each second whether all parts of a chord are done, and sends its end
 _OWN_TASKS: Final = "celery.app.builtins"
 #: Milliseconds that the end of a worker's process may wait for delivery
@@ -103,14 +106,20 @@ def _new_flow_class(base: Any, *, has_own_call: bool) -> type:
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             # A class in between that calls this one does so inside of the flow.
             if self.request.called_directly or getattr(self.request, _IS_FLOW, False):
-                return super().__call__(*args, **kwargs)
+                # Celery calls what `link_error` names after the flow of the task that has failed.
+                with contextlib.ExitStack() as stack:
+                    if ended := _headers_of_ended_task():
+                        stack.enter_context(continue_trace(ended))
+                    return super().__call__(*args, **kwargs)
             # What the sender has sent beside the task; Celery makes attributes of a part of it.
             headers = {**vars(self.request), **(self.request.headers or {})}
             with continue_trace({name: value for name, value in headers.items() if isinstance(value, str)}):
-                outcome = self.run_as_flow(args, kwargs)
-            if isinstance(outcome, _NoResult):
-                raise outcome.error
-            return outcome
+                value = self.run_as_flow(args, kwargs)
+            error = getattr(self.request, _NO_RESULT, None)
+            if error is not None:
+                setattr(self.request, _NO_RESULT, None)  # its traceback holds this frame, which would hold it
+                raise error
+            return value
 
         @functools.cached_property
         def run_as_flow(self) -> "Callable[..., Any]":
@@ -129,7 +138,8 @@ def _new_flow_class(base: Any, *, has_own_call: bool) -> type:
             try:
                 return super().__call__(*args, **kwargs) if has_own_call else self.run(*args, **kwargs)
             except (Ignore, Reject) as error:  # the task has said what becomes of it, and has not failed
-                return _NoResult(error)
+                setattr(self.request, _NO_RESULT, error)
+                return None
 
     # Celery names a task that is a class by its class and module.
     for name in ("__name__", "__qualname__", "__module__", "__doc__"):
@@ -137,19 +147,20 @@ def _new_flow_class(base: Any, *, has_own_call: bool) -> type:
     return FlowTask
 
 
-class _NoResult:
-    """Stands for what a task has raised to leave no result."""
+def _headers_of_ended_task() -> dict[str, str]:
+    """Return what tells of the trace of the task whose flow has just ended, if no other is current."""
+    from celery import current_task  # noqa: PLC0415 see above
 
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+    request = getattr(current_task, "request", None)  # of no task, where none is
+    if request is None or trace.get_current_span().get_span_context().is_valid:
+        return {}
+    headers: dict[str, str] = getattr(request, _HEADERS, {})
+    return headers
 
 
 def _send_trace(headers: dict[str, Any] | None = None, **_: object) -> None:
-    from celery import current_task  # noqa: PLC0415 see above
-
     if headers is not None:
-        after_task = getattr(current_task.request, _HEADERS, None) if current_task else None
-        for name, value in (trace_headers() or after_task or {}).items():
+        for name, value in (_headers_of_ended_task() or trace_headers()).items():
             headers.setdefault(name, value)
 
 

@@ -1,8 +1,11 @@
 """Django: a line in ``MIDDLEWARE`` makes a flow of each request, which is called by its route."""
 
 import contextlib
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
+
+from opentelemetry import context
 
 from otelflow import continue_trace
 from otelflow.errors import ConfigurationError, MissingExtra
@@ -63,6 +66,7 @@ class FlowMiddleware:
         try:
             from asgiref.sync import iscoroutinefunction, markcoroutinefunction  # noqa: PLC0415 Django's own
             from django.conf import settings  # noqa: PLC0415 only where it is installed
+            from django.core.signals import got_request_exception  # noqa: PLC0415 as above
         except ModuleNotFoundError:
             raise MissingExtra("django") from None
         self.get_response: Final = get_response
@@ -74,6 +78,7 @@ class FlowMiddleware:
             if name not in _DEFAULTS:
                 raise ConfigurationError(f"{_SETTING} has no key {name!r}, it has {', '.join(_DEFAULTS)}")
         self._requests: Final = Requests(self._run_async if self.is_async else self._run, **{**_DEFAULTS, **options})
+        got_request_exception.connect(_remember_error, dispatch_uid=_EXCHANGE)
         # From now on, runs are counted.
         self._metrics: Final = wsgi_app() if self._requests.metrics_path else None
 
@@ -93,7 +98,7 @@ class FlowMiddleware:
         with continue_trace(request.headers):
             exchange, runner = self._exchange(request)
             if runner is None:
-                return self._with_header(self.get_response(request))
+                return self._finished(self.get_response(request))
             try:
                 runner(exchange)
             except Exception:
@@ -109,7 +114,7 @@ class FlowMiddleware:
         with continue_trace(request.headers):
             exchange, runner = self._exchange(request)
             if runner is None:
-                return self._with_header(await self.get_response(request))
+                return self._finished(await self.get_response(request))
             try:
                 await runner(exchange)
             except Exception:
@@ -137,7 +142,7 @@ class FlowMiddleware:
         self._take(exchange, await self.get_response(exchange.request))
 
     def _take(self, exchange: _Exchange, response: Any) -> None:
-        exchange.response = self._with_header(response)
+        exchange.response = self._finished(response)
         match = getattr(exchange.request, "resolver_match", None)
         if match is not None and f"/{match.route}" != exchange.route:  # a middleware has chosen other routes
             describe(exchange.request.method, f"/{match.route}")
@@ -146,11 +151,49 @@ class FlowMiddleware:
         except ServerError as error:
             raise exchange.error or error from None
 
-    def _with_header(self, response: Any) -> Any:
+    def _finished(self, response: Any) -> Any:
+        """Return *response* with the header of its trace, in which its pieces are made, too, if it has some."""
         header = self._requests.answer_header()
         if header is not None:
             response.headers.setdefault(*header)
+        if response.streaming and getattr(response, "file_to_stream", None) is None:  # a file, which a server may send
+            steps = _async_steps if response.is_async else _steps
+            response.streaming_content = steps(response.streaming_content, context.get_current())
         return response
+
+
+def _remember_error(*, request: Any = None, **_: object) -> None:
+    """Remember what Django is about to make an answer of, such as the exception of a middleware."""
+    exchange = getattr(request, _EXCHANGE, None)
+    if exchange is not None:
+        exchange.error = sys.exc_info()[1] or exchange.error
+
+
+def _steps(pieces: Iterable[bytes], trace: context.Context) -> Iterator[bytes]:
+    """Yield *pieces*, each of which is made in *trace*; what is done with it is not."""
+    iterator = iter(pieces)
+    while True:
+        token = context.attach(trace)
+        try:
+            piece = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            context.detach(token)
+        yield piece
+
+
+async def _async_steps(pieces: AsyncIterator[bytes], trace: context.Context) -> AsyncIterator[bytes]:
+    iterator = aiter(pieces)
+    while True:
+        token = context.attach(trace)
+        try:
+            piece = await anext(iterator)
+        except StopAsyncIteration:
+            return
+        finally:
+            context.detach(token)
+        yield piece
 
 
 def _route_of(request: _Request) -> str | None:

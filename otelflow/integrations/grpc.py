@@ -104,6 +104,31 @@ class _Calls:
         return make_handler(answer, handler.request_deserializer, handler.response_serializer)
 
 
+class _SyncContext:
+    """What a server of ``grpc.aio`` gives plain functions, which does not tell the status that they set."""
+
+    def __init__(self, context: Any) -> None:
+        self._context: Final = context
+        self._code: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def code(self) -> Any:
+        """Return the status that the call has, or None."""
+        return self._code
+
+    def set_code(self, code: Any) -> None:
+        """Do as the context does, and remember it."""
+        self._code = code
+        self._context.set_code(code)
+
+    def abort(self, code: Any, *args: Any, **kwargs: Any) -> Any:
+        """Do as the context does, which raises, and remember why."""
+        self._code = code
+        return self._context.abort(code, *args, **kwargs)
+
+
 _MakeCall = Callable[[Any, Any], Any]
 
 
@@ -124,7 +149,7 @@ class _Call:
         self.method: Final = method
         self.headers: Final = headers
         self.request: Final = request
-        self.context: Final = context
+        self.context: Final = context if hasattr(context, "code") else _SyncContext(context)
         self.response: Any = None
         self.refusal: BaseException | None = None
 

@@ -17,6 +17,10 @@ from otelflow.runners import _remote, _worker
 from otelflow.runners._local import checked_workers
 
 _WINDOW: Final = 64
+_NO_PROCESS: Final = (
+    "look for a lack of memory, of processes or of room in /dev/shm; where no process can begin, as in AWS Lambda, "
+    "take task_runner='threads'"
+)
 
 
 class Processes:
@@ -48,7 +52,7 @@ class Processes:
         try:
             pool, answer = self._send(order)
         except Exception as error:  # noqa: BLE001 a process cannot begin; the call has begun for who asks
-            _remote.lost(call, error, started_ns)
+            _remote.lost(call, error, started_ns, _NO_PROCESS)
             finished()
             return
         answer.add_done_callback(lambda done: self._answered(call, finished, pool, done, started_ns))

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 from otelflow import add_listener, force_flush, redact, remove_listener
 from otelflow._core.process import tallies
 from otelflow._core.process.shutdown import end_signals
+from otelflow._core.process.signals import OwnHandlers
 from otelflow._core.text.durations import in_words
 from otelflow._core.text.hints import error_text, place_of
 from otelflow._core.text.own_logger import log, own_logger
@@ -220,19 +221,19 @@ def serve(*schedules: Schedule, stop_seconds: float = 30.0) -> int:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
         raise ConfigurationError(f"serve(): stop_seconds must be a number of seconds, not {stop_seconds!r:.60}")
     server = Server(schedules, stop_seconds)
-    handlers: dict[int, Any] = {}
+    handlers: list[OwnHandlers] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
         server.stop()
 
     if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, *end_signals())}
+        # Ctrl-C reaches the children of runs, too, and these have time to end.
+        handlers = [OwnHandlers(end_signals(), stop), OwnHandlers([signal.SIGINT], stop, are_inherited=True)]
     try:
         server.serve()
     finally:
-        for number, handler in handlers.items():
-            if handler is not None:  # one in C, which Python cannot put back
-                signal.signal(number, handler)
+        for own in handlers:
+            own.give_back()
         force_flush(_FLUSH_MILLIS)
     return server.cancelled

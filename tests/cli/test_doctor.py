@@ -21,7 +21,7 @@ def endpoint():
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             server.asked.append((self.path, body, dict(self.headers)))
-            self.send_response(server.answer)
+            self.send_response(404 if self.path in server.missing else server.answer)
             if server.location:
                 self.send_header("Location", server.location)
             self.send_header("Content-Length", str(len(server.page)))
@@ -36,7 +36,7 @@ def endpoint():
 
     with serving(Handler) as server:
         server.content = server.page = b""
-        server.asked, server.answer, server.location = [], 200, ""
+        server.asked, server.answer, server.location, server.missing = [], 200, "", ()
         yield server
 
 
@@ -494,6 +494,33 @@ def test_metrics_that_get_out_are_told_and_a_port_that_is_taken_too(otelflow, en
     assert f"-     metrics             pull:{place}: that port is taken" in done[2].out
     assert "ok    metrics             pull:0\n" in done[3].out
     assert list(tmp_path.glob("*.prom*")) == []
+
+
+@pytest.mark.parametrize(
+    ("signal", "variables"), [("metrics", {"OTELFLOW_METRICS": "otlp"}), ("logs", {"OTELFLOW_EVENTS": "both"})]
+)
+def test_an_endpoint_that_takes_traces_alone_is_wrong_for_what_else_is_sent_there(
+    otelflow, endpoint, no_stack, signal, variables
+):
+    variables = {**variables, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint.url, "COLUMNS": "200"}
+
+    taken = otelflow("doctor", **variables)
+    endpoint.missing = (f"/v1/{signal}",)
+    refused = otelflow("doctor", **variables)
+
+    assert re.search(rf"ok +{signal} +http://\S+ accepts {signal}\n", taken.out), taken.out
+    assert re.search(rf"WRONG {signal} +http://\S+ takes no empty export: HTTP 404 Not Found\n", refused.out)
+    assert f"name a Collector, in OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT for these alone" in refused.out
+    assert "lost" not in refused.err
+
+
+def test_a_variable_of_opentelemetry_that_is_misspelt_is_told(otelflow, no_stack):
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPONT="http://127.0.0.1:4318", COLUMNS="200")
+
+    assert re.search(
+        r"- +variables +nothing reads OTEL_EXPORTER_OTLP_ENDPONT\n +→ write OTEL_EXPORTER_OTLP_ENDPOINT if", done.out
+    )
+    assert done.code == 0
 
 
 def test_an_exporter_without_an_endpoint_sends_to_the_usual_one_and_its_absence_is_told_once(otelflow, servers):

@@ -1,9 +1,10 @@
 import os
+import signal
 
 import pytest
 
 PROGRAM = r"""
-import multiprocessing, os, sys
+import multiprocessing, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from otelflow import flow
 
@@ -21,6 +22,32 @@ def fork():
     if child == 0:
         sys.exit(5)
     print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+def sleep():
+    time.sleep(60)
+
+@flow
+def end_child():
+    child = multiprocessing.get_context("fork").Process(target=sleep)
+    child.start()
+    child.terminate()
+    child.join(30)
+    print(child.exitcode)
+
+@flow
+def lose_worker():
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+        work = pool.submit(sleep)
+        for worker in pool._processes.values():
+            worker.terminate()
+        print(type(work.exception(30)).__name__)
+
+@flow
+def pooled():
+    for _ in range(20):
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            numbers = pool.map(square, range(3))
+    print(numbers)
 
 class Odd(Exception):
     def __str__(self):
@@ -58,6 +85,18 @@ def test_a_child_that_the_flow_forks_reports_nothing_of_its_parents_run(odd):
     done = odd("fork")
 
     assert (done.code, done.out) == (0, "child 5\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize(
+    ("name", "out"),
+    [("end_child", f"{-signal.SIGTERM}\n"), ("lose_worker", "BrokenProcessPool\n"), ("pooled", "[0, 1, 4]\n")],
+)
+def test_a_child_that_the_flow_forks_and_ends_is_ended_as_without_otelflow(odd, name, out):
+    done = odd(name)
+
+    assert (done.code, done.out) == (0, out), done.err
+    assert "Traceback" not in done.err
     # Newer Pythons warn, if they are asked to, of a fork where there is a thread: the one that delivers.
     assert len([line for line in done.lines if line.startswith("otelflow: ")]) == 1, done.err
 

@@ -5,9 +5,12 @@ import socket
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+
+from support.receivers import serving
 
 
 def traces(otelflow):
@@ -248,6 +251,25 @@ def test_what_waits_in_a_spool_is_not_called_sent(otelflow, tmp_path):
         f"otelflow: 2 spans wait in the spool {tmp_path / 'spool'} for http://127.0.0.1:9/v1/traces"
     )
     assert len(spans_of(traces(otelflow)[0])) == 2
+
+
+@pytest.mark.parametrize(
+    "variables", [{"OTELFLOW_METRICS": "otlp"}, {"OTELFLOW_EVENTS": "both"}, {"OTELFLOW_METRICS": "push:127.0.0.1:9"}]
+)
+def test_a_trace_that_has_arrived_is_called_sent_though_metrics_and_log_records_have_not(otelflow, variables):
+    class TracesAlone(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200 if self.path == "/v1/traces" else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with serving(TracesAlone) as server:
+        done = otelflow("run", "flows.py:ratio", "-p", "a=6", OTEL_EXPORTER_OTLP_ENDPOINT=server.url, **variables)
+
+    report = next(line for line in done.lines if "flow ratio: success" in line)
+    assert f" and sent to {server.url}" in report
+    assert " 0 delivered, " in done.err
 
 
 @pytest.mark.parametrize("exporter", ["none", "console"])

@@ -25,6 +25,23 @@ def tock():
 """
 
 
+POOLED = """
+import multiprocessing, time
+from otelflow import flow
+
+@flow
+def pooled():
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(pool.map(abs, [-1, 2]), flush=True)
+        pool.apply_async(time.sleep, [60])
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=[60])
+    child.start()
+    child.terminate()
+    child.join(20)
+    print(child.exitcode, flush=True)
+"""
+
+
 @pytest.fixture
 def serving(tmp_path, store, environment_of):
     """Start ``otelflow serve``; the process is over when the test is."""
@@ -50,6 +67,19 @@ def serving(tmp_path, store, environment_of):
 def ended(process):
     process.send_signal(signal.SIGTERM)
     return process.communicate(timeout=60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork here")
+def test_the_processes_that_a_flow_forks_and_ends_are_gone(serving, tmp_path):
+    (tmp_path / "pooled.py").write_text(POOLED)
+    process = serving("pooled.py:pooled", "--every", "1h")
+
+    lines = [process.stdout.readline()]
+    lines.append(process.stdout.readline())
+    _, err = ended(process)
+
+    assert lines == ["[1, 2]\n", f"{-signal.SIGTERM}\n"], err
+    assert "Traceback" not in err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

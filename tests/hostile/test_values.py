@@ -1,6 +1,8 @@
 """Whatever a value or an exception does when it is looked at, a run gives it back as it is, and reports it."""
 
+import dataclasses
 import json
+from unittest import mock
 
 import pytest
 
@@ -123,6 +125,100 @@ def test_a_value_of_any_class_comes_through_a_flow_and_is_recorded(value):
     assert [span.attributes["otelflow.run.result"] for span in trace.spans] == ["success", "success"]
     assert len(list(run.artifacts)) == 5
     assert json.dumps(run.json())
+
+
+class Remote:
+    """Stands for something far away, as ``xmlrpc.client.ServerProxy``: it answers whatever it is asked for."""
+
+    def __init__(self, path=""):
+        self.path = path
+
+    def __getattr__(self, name):
+        return Remote(f"{self.path}.{name}")
+
+    def __call__(self, number):
+        return self.path, number
+
+
+@pytest.mark.parametrize("remote", [Remote(), Remote().shop.price, mock.call], ids=["root", "method", "mock"])
+def test_what_answers_whatever_it_is_asked_for_can_be_a_task_and_a_flow(remote):
+    with flow_trace() as trace:
+        values = task(remote)(3), flow(remote)(3).execute().flow_return_value
+
+    assert values == (remote(3), remote(3))
+    assert [(span.name, span.attributes["otelflow.run.result"]) for span in trace.spans] == [
+        ("task Task", "success"),
+        ("flow Flow", "success"),
+    ]
+
+
+@task
+def take(value):
+    return value
+
+
+@flow
+def hand_on(value):
+    return [future.result() for future in (take.submit(value), take.submit({"in": [value]}), *take.map([value]))]
+
+
+def test_a_value_of_any_class_comes_through_submit_and_map(value):
+    value = value()
+
+    first, second, third = hand_on(value).execute().flow_return_value
+
+    is_same = first is value and second["in"][0] is value and third is value
+    assert is_same
+
+
+class Rows(list):
+    __iter__ = __len__ = __getitem__ = refuse
+
+
+class Row(tuple):
+    __slots__ = ()
+    __iter__ = __len__ = __getitem__ = refuse
+
+
+class Cells(dict):
+    __iter__ = __len__ = __getitem__ = values = items = keys = refuse
+
+
+class Lazy:
+    """Says that it is a list, as what a framework makes of a query does, and asks the database for it."""
+
+    __class__ = property(refuse)
+    __iter__ = refuse
+
+
+@dataclasses.dataclass
+class LateField:
+    rows: int = 0
+
+    def __getattribute__(self, name):
+        return refuse() if name == "rows" else super().__getattribute__(name)
+
+
+@dataclasses.dataclass
+class Computed:
+    rows: int = dataclasses.field(init=False)
+
+
+Computed.rows = property(refuse)
+
+
+class AskedForFields:
+    __dataclass_fields__ = property(refuse)
+
+
+@pytest.mark.parametrize("kind", [Rows, Row, Cells, Lazy, LateField, Computed, AskedForFields])
+def test_nothing_of_what_is_submitted_is_called_to_find_futures_in_it(kind):
+    value = kind()
+
+    first, second, third = hand_on(value).execute().flow_return_value
+
+    is_same = first is value and second["in"][0] is value and third is value
+    assert is_same
 
 
 def test_a_value_of_any_class_can_be_sent_into_a_generator(value):

@@ -44,13 +44,81 @@ def test_a_program_that_imports_it_ends_with_one_sentence(odd):
     assert done.stderr.endswith(f"{SENTENCE} (strict = false starts without)\n")
 
 
-def test_a_program_that_survives_it_goes_on_and_its_other_errors_are_told_as_ever(odd):
-    (odd / "main.py").write_text("try:\n    import shop.odd\nexcept Exception:\n    print('none')\n1 / 0\n")
+@pytest.mark.parametrize("handler", ["except Exception", "finally"])
+def test_no_program_goes_on_without_the_module_whatever_it_does_about_errors(odd, handler):
+    (odd / "main.py").write_text(f"try:\n    import shop.odd\n{handler}:\n    print('left')\nprint('more')\n")
 
     done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
 
-    assert (done.returncode, done.stdout) == (1, "none\n")
+    assert (done.returncode, done.stdout) == (2, "left\n" if handler == "finally" else "")
+    assert done.stderr.endswith(f"{SENTENCE} (strict = false starts without)\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_program_whose_flows_run_is_only_warned(odd):
+    (odd / "main.py").write_text(
+        "import shop.jobs\nprint(shop.jobs.weekly())\nimport shop.odd\nprint(shop.odd.work())\n"
+    )
+    (odd / "otelflow.toml").write_text('flows = ["shop.jobs:weekly", "shop.odd:work", "shop.odd:rate"]\n')
+
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (0, "0\n1\n", 1)
+    assert done.stderr.endswith(f"{SENTENCE}\n")
+    assert traces(odd) == ["success 1 0 flow weekly", "success 1 0 flow work"]
+
+
+def test_an_error_of_the_program_s_own_is_told_as_ever(odd):
+    (odd / "main.py").write_text("1 / 0\n")
+
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+#: What starts the program, and the code with which that ends where the module cannot be imported
+COMMANDS = {
+    "pytest": (["-m", "pytest", "-q", "-p", "no:cacheprovider"], 2),
+    "pytest-xdist": (["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2"], 1),
+    "unittest": (["-m", "unittest", "discover"], 2),
+    "celery": (["-m", "celery", "-A", "worker", "worker", "-l", "error"], 2),
+    "gunicorn": (["-m", "gunicorn", "-b", "127.0.0.1:0", "web:app"], 4),
+    "gunicorn, workers": (["-m", "gunicorn", "-b", "127.0.0.1:0", "-w", "3", "web:app"], 4),
+    "gunicorn, preload": (["-m", "gunicorn", "-b", "127.0.0.1:0", "--preload", "web:app"], 2),
+    "uvicorn": (["-m", "uvicorn", "--port", "0", "web:app"], 2),
+    "flask": (["-m", "flask", "--app", "web", "run", "--port", "0"], 2),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_whatever_starts_the_program_tells_it_once_and_shows_no_traceback(odd, name):
+    command, code = COMMANDS[name]
+    pytest.importorskip({"pytest-xdist": "xdist"}.get(name, name.partition(",")[0]))
+    (odd / "test_odd.py").write_text("import shop.odd\n\ndef test_work():\n    assert shop.odd.work() == 1\n")
+    (odd / "worker.py").write_text("from celery import Celery\nimport shop.odd\napp = Celery(broker='memory://')\n")
+    (odd / "web.py").write_text("import shop.odd\ndef app(*arguments): ...\n")
+
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, *command, COLUMNS=500)
+
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert "Traceback" not in said
+    said = "\n".join(line for line in said.splitlines() if not line.startswith("ERROR test_odd.py"))  # a summary
+    assert said.count(f"{SENTENCE} (strict = false starts without)") == 1
+
+
+@pytest.mark.parametrize("name", ["pytest", "pytest-xdist"])
+def test_a_conftest_that_imports_it_ends_the_tests_with_it(odd, name):
+    pytest.importorskip({"pytest-xdist": "xdist"}.get(name, name))
+    (odd / "conftest.py").write_text("import shop.odd\n")
+    (odd / "test_none.py").write_text("def test_none(): ...\n")
+    command = COMMANDS[name][0]
+
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, *command)
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.endswith(f"{SENTENCE} (strict = false starts without)\n")
 
 
 def test_a_lenient_program_is_warned_once_its_children_included(odd):
@@ -151,6 +219,24 @@ def test_a_lenient_file_starts_without_an_exporter_that_is_not_there_and_says_th
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "bill 6\n", 1)
     assert done.stderr.startswith("OTEL_TRACES_EXPORTER: nothing is registered as 'foo'")
+    assert done.stderr.endswith(" (the program starts, and none of its flows and tasks is recorded)\n")
+
+
+@pytest.mark.parametrize("command", ["run", "opentelemetry-instrument"])
+def test_a_lenient_file_ignores_a_wrong_setting_says_so_once_and_records_with_the_rest(program, command):
+    with (program / "otelflow.toml").open("a") as file:
+        file.write("strict = false\n")
+    arguments = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py", "children")
+    variables = {"OTELFLOW_VALUE_LIMIT": "x"}
+
+    done = otelflow(program, *arguments, **variables) if command == "run" else _by_opentelemetry(program, **variables)
+
+    assert done.returncode == 3
+    sentence = "OTELFLOW_VALUE_LIMIT: value_limit must be a whole number, not 'x' (ignored)"
+    assert set(done.stderr.splitlines()) == {sentence}
+    assert done.stderr.count(sentence) == (3 if command == "run" else 1)  # two of its children say it, too
+    if command == "run":
+        assert traces(program) == [f"success {n} 0 flow nightly_bill" for n in (2, 3, 4)]
 
 
 @pytest.mark.parametrize("command", ["run", "opentelemetry-instrument"])

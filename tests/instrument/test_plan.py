@@ -49,6 +49,10 @@ WRONG = pytest.mark.parametrize(
         ({"flow": ["a:b"]}, "here has no key 'flow'; did you mean 'flows'?"),
         ({"flows": "a:b"}, "here: flows must be a list of patterns, not 'a:b'"),
         ({"flows": 3}, "here: flows must be a list of patterns, not 3"),
+        (
+            {"tasks": ["logging:Logger.*"]},
+            "here: tasks, logging:Logger.*: telemetry itself goes through that: name a function that calls it",
+        ),
         ({"strict": True}, 'here names no function: write flows = ["module:function"], or tasks'),
         (
             {"tasks": [{"pattern": "a:b", "task_nam": "x"}]},

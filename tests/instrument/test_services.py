@@ -230,3 +230,33 @@ def test_the_tests_of_a_program_pass_as_they_did_also_where_warnings_are_errors(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
     assert traces(service) == ["success 5 flow nightly_bill"]
+
+
+@needs("requests")
+@pytest.mark.parametrize("provider", ["ours", "that of opentelemetry-instrument"])
+def test_what_an_exporter_sends_by_is_a_task_only_where_the_program_calls_it(service, provider):
+    (service / "otelflow.toml").write_text(
+        'flows = ["shop.jobs:nightly_bill"]\ntasks = ["requests.sessions:Session.send", "shop.asking:ask"]\n'
+    )
+    (service / "shop" / "asking.py").write_text(
+        "import requests\n\ndef ask(url):\n    return requests.get(url, timeout=20).status_code\n"
+    )
+    (service / "main.py").write_text(
+        "import sys, time\nfrom shop.jobs import nightly_bill\nprint(nightly_bill(1))\n"
+        "time.sleep(0.5)\nfrom shop.asking import ask\nask(sys.argv[1])\ntime.sleep(0.5)\n"
+    )
+    with OtlpReceiver() as receiver:
+        sending = {**sending_to(receiver), "OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_SERVICE_NAME": "shop"}
+        command = [sys.executable, "main.py", sending["OTEL_EXPORTER_OTLP_ENDPOINT"]]
+        if provider != "ours":
+            command.insert(0, Path(sys.executable).with_name("opentelemetry-instrument"))
+        arguments = ("-m", "otelflow", "run", "--instrument", "otelflow.toml", "--", *command)
+        done = run_python(*arguments, cwd=service, PYTHONPATH=service, **sending)
+
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+    names = Counter(span.name for span in receiver.spans if span.name.startswith(("task", "flow")))
+    assert {name: names[name] for name in ("flow nightly_bill", "task ask", "task send")} == {
+        "flow nightly_bill": 1,
+        "task ask": 1,
+        "task send": 1,
+    }

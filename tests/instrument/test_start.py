@@ -1,7 +1,9 @@
 """``otelflow run --instrument``: a program of several processes that is not touched."""
 
 import json
+import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,22 @@ def test_modules_beside_a_program_elsewhere_are_instrumented_whoever_starts_it(p
     assert (done.returncode, done.stdout, done.stderr) == (3, "bill 6\n", "")
     assert traces(program) == ["success 4 0 flow nightly_bill"]
     assert (instrumented.returncode, instrumented.stdout.count('"name": "task charge"')) == (3, 3)
+
+
+def test_a_program_in_an_archive_is_instrumented_and_its_patterns_are_looked_at(program):
+    with zipfile.ZipFile(program / "shop.pyz", "w") as archive:
+        archive.write(program / "main.py", "__main__.py")
+        for file in (program / "shop").glob("*.py"):
+            archive.write(file, f"shop/{file.name}")
+    shutil.rmtree(program / "shop")
+    command = ("run", "--instrument", "otelflow.toml", "--", sys.executable, "shop.pyz")
+
+    done = otelflow(program, *command)
+    (program / "otelflow.toml").write_text('flows = ["shop.jobs:wekly", "shop.jops:weekly"]\n')
+    refused = otelflow(program, *command)
+
+    assert (done.returncode, done.stdout, done.stderr) == (3, "bill 6\n", "")
+    assert traces(program) == ["success 4 0 flow nightly_bill"]
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "shop.jobs:wekly: no function of shop.jobs is called 'wekly'; did you mean 'weekly'?" in refused.stderr
+    assert "shop.jops:weekly: there is no module 'shop.jops'; did you mean 'shop.jobs'?" in refused.stderr

@@ -82,6 +82,21 @@ def test_a_time_that_is_none_is_refused_where_the_handler_is_decorated(flush_mil
         flow_handler(charge, flush_millis=flush_millis)
 
 
+@pytest.mark.parametrize(
+    ("left", "millis"),
+    [(60_000, 2_000), (1_500, 1_300), (100, 0), ("soon", 2_000), (None, 2_000)],
+    ids=["enough", "little", "none", "no number", "no such method"],
+)
+def test_the_answer_waits_for_delivery_no_longer_than_the_invocation_may_take(spans, monkeypatch, left, millis):
+    waits = []
+    monkeypatch.setattr("otelflow.integrations.aws_lambda.force_flush", waits.append)
+    context = CONTEXT if left is None else SimpleNamespace(get_remaining_time_in_millis=lambda: left)
+
+    assert charge({"fruit": "apple"}, context) == 0.5
+
+    assert waits == [millis]
+
+
 def test_an_exception_comes_out_as_it_was_and_is_delivered_before(program):
     program.run("""
         from otelflow.integrations.aws_lambda import flow_handler

@@ -102,6 +102,10 @@ def app():
     def fails():
         raise LookupError("no such fruit")
 
+    @app.task(name="tells")
+    def tells(*error):
+        price()
+
     @app.task(name="ignores")
     def ignores():
         raise celery.exceptions.Ignore
@@ -120,6 +124,12 @@ def test_an_exception_is_a_failed_run_and_celery_gets_it(app, spans):
 
     assert (type(result.result), result.status) == (LookupError, "FAILURE")
     assert spans.tree() == [("flow fails", "failure", [])]
+
+
+def test_what_celery_calls_of_a_failure_goes_on_in_the_trace_of_the_task_that_failed(app, spans):
+    app.tasks["fails"].apply(link_error=app.tasks["tells"].s())
+
+    assert parents_of(spans) == [("flow fails", None), ("task price", "flow fails")]
 
 
 def test_a_task_of_celery_s_own_is_no_flow_and_hands_on_the_trace(app, spans):
@@ -144,6 +154,7 @@ def test_a_task_that_says_itself_what_becomes_of_it_has_not_failed(app, spans):
     assert app.tasks["ignores"].apply().status == "IGNORED"
 
     assert spans.tree() == [("flow ignores", "success", [])]
+    assert not spans.one("flow ignores").events  # no result that Celery does not get
 
 
 class Opening(celery.Task):

@@ -1,4 +1,5 @@
 import asyncio
+import io
 import sys
 import types
 import weakref
@@ -30,7 +31,7 @@ def price():
 @pytest.fixture(scope="module")
 def settings():
     from django.conf import settings
-    from django.http import HttpResponse
+    from django.http import FileResponse, HttpResponse, StreamingHttpResponse
     from django.urls import include, path
 
     def order(request, fruit):
@@ -43,9 +44,29 @@ def settings():
     def fails(request):
         raise LookupError("no such fruit")
 
+    def stream(request):
+        return StreamingHttpResponse(f"{number} {price()}\n" for number in range(3))
+
+    async def stream_async(request):
+        async def lines():
+            for number in range(3):
+                await asyncio.sleep(0)
+                yield f"{number} {price()}\n"
+
+        return StreamingHttpResponse(lines())
+
+    def send_file(request):
+        return FileResponse(io.BytesIO(b"hello"))
+
     urls = types.ModuleType("otelflow_django_urls")
     orders = [path("<str:fruit>", order), path("async/<str:fruit>", order_async)]
-    urls.urlpatterns = [path("orders/", include(orders)), path("fails", fails)]
+    urls.urlpatterns = [
+        path("orders/", include(orders)),
+        path("fails", fails),
+        path("stream", stream),
+        path("stream/async", stream_async),
+        path("file", send_file),
+    ]
     sys.modules[urls.__name__] = urls
     settings.configure(
         ALLOWED_HOSTS=["*"],
@@ -60,8 +81,13 @@ def settings():
 
 
 @pytest.fixture(params=["wsgi", "asgi"])
-def serving(request, settings):
-    if request.param == "wsgi":
+def server(request):
+    return request.param
+
+
+@pytest.fixture
+def serving(server, settings):
+    if server == "wsgi":
         from django.core.handlers.wsgi import WSGIHandler
 
         return wsgi_serving(WSGIHandler())
@@ -93,6 +119,66 @@ def test_a_request_is_a_flow_that_is_called_by_its_route(spans, serving):
     assert (failed.attributes["error.type"], f"{failed.context.trace_id:032x}") == ("LookupError", TRACE_ID)
     assert attributes_of(failed)["http.response.status_code"] == 500
     assert 'otelflow_flow_runs_total{flow="GET /fails",result="failure"} 1.0' in shown.body
+
+
+@pytest.mark.filterwarnings("ignore:.*StreamingHttpResponse")
+@pytest.mark.parametrize("flows", [True, False])
+@pytest.mark.parametrize("path", ["/stream", "/stream/async"])
+def test_what_makes_a_streamed_answer_is_in_the_trace_of_its_request(request, spans, settings, server, path, flows):
+    from django.test import override_settings
+
+    with override_settings(OTELFLOW={"flows": flows}), request.getfixturevalue("serving") as url:
+        answer = ask(url, path, headers={"traceparent": TRACEPARENT})
+        wait_until(lambda: spans.open_spans == 0)
+
+    assert answer.body == "0 0.5\n1 0.5\n2 0.5\n"
+    assert parents_of(spans) == [
+        *([(f"flow GET {path}", "remote")] if flows else []),
+        *[("task price", f"flow GET {path}" if flows else "remote")] * 3,
+    ]
+    assert {f"{span.context.trace_id:032x}" for span in spans.spans} == {TRACE_ID}
+
+
+def test_a_file_stays_what_a_server_can_send_by_itself(spans, settings):
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.test import RequestFactory
+
+    files = []
+    environ = RequestFactory().get("/file").environ
+    answer = WSGIHandler()({**environ, "wsgi.file_wrapper": lambda file, size: files.append(file)}, lambda *_: None)
+    for file in files:
+        file.close()
+
+    assert (answer, len(files)) == (None, 1)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_request_fails_with_the_exception_of_a_middleware(request, spans, settings, server, when):
+    from django.test import override_settings
+
+    middlewares = ["otelflow.integrations.django.FlowMiddleware", f"{__name__}.fails_{when}"]
+    with override_settings(MIDDLEWARE=middlewares), request.getfixturevalue("serving") as url:
+        answer = ask(url, "/orders/apple")
+        wait_until(lambda: spans.open_spans == 0)
+
+    assert answer.status == 500
+    failed = spans.one("flow GET /orders/<str:fruit>")
+    assert (failed.attributes["otelflow.run.result"], failed.attributes["error.type"]) == ("failure", "BlockingIOError")
+
+
+def fails_before(get_response):
+    def answer(request):
+        raise BlockingIOError
+
+    return answer
+
+
+def fails_after(get_response):
+    def answer(request):
+        get_response(request)
+        raise BlockingIOError
+
+    return answer
 
 
 @pytest.mark.parametrize("order", [("flow", "locale"), ("locale", "flow")], ids=["outside", "inside"])

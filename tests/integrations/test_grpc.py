@@ -120,20 +120,27 @@ def serving(**options):
         server.stop(None).wait(10)
 
 
-def ask_aio(*asks, **options):
+def ask_aio(*asks, shop=AioShop, **options):
     """Serve with asyncio, and return what each of *asks* gets."""
 
     async def serve():
-        server = aio.server(interceptors=[aio_flow_interceptor(**options)])
-        server.add_generic_rpc_handlers([handlers_of(AioShop())])
+        pool = futures.ThreadPoolExecutor(2)
+        server = aio.server(pool, interceptors=[aio_flow_interceptor(**options)])
+        server.add_generic_rpc_handlers([handlers_of(shop())])
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
             return [await asyncio.to_thread(ask, port, *each) for each in asks]
         finally:
             await server.stop(None)
+            await asyncio.to_thread(pool.shutdown)
 
     return asyncio.run(serve())
+
+
+def ask_aio_with_plain_functions(*asks, **options):
+    """Do the same with functions that are no coroutines, for which such a server has threads."""
+    return ask_aio(*asks, shop=Shop, **options)
 
 
 def ask_threads(*asks, **options):
@@ -142,6 +149,7 @@ def ask_threads(*asks, **options):
 
 
 BOTH = pytest.mark.parametrize("ask_server", [ask_threads, ask_aio])
+ALL = pytest.mark.parametrize("ask_server", [ask_threads, ask_aio, ask_aio_with_plain_functions])
 
 
 def runs_of(spans, count):
@@ -157,7 +165,7 @@ def flows_of(spans):
     return [span for span in spans.spans if span.name.startswith("flow ")]
 
 
-@BOTH
+@ALL
 def test_each_call_of_each_kind_is_one_flow_in_the_trace_of_its_caller(spans, ask_server):
     answers = ask_server(*[(way, b"apple") for way in WAYS])
 
@@ -173,7 +181,7 @@ def test_each_call_of_each_kind_is_one_flow_in_the_trace_of_its_caller(spans, as
     assert {span.parent.span_id for span in spans.named("task price")} == flows
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize(
     ("fruit", "result", "status"),
     [
@@ -221,7 +229,7 @@ def test_a_function_names_the_flows_and_leaves_some_out(spans, ask_server):
     assert len(spans.named("task price")) == 2
 
 
-@BOTH
+@ALL
 def test_without_flows_the_trace_of_the_caller_goes_on(spans, ask_server):
     ask_server(*[(way, b"apple") for way in WAYS], flows=False)
     wait_until(lambda: len(spans.named("task price")) == 4)

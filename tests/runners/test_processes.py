@@ -243,6 +243,34 @@ def test_an_executor_of_the_user_that_breaks_fails_each_of_thousands_that_wait(t
     )
 
 
+NO_SEMAPHORES = """
+import _multiprocessing
+from otelflow import flow, task
+from otelflow.runners import ProcessPoolTaskRunner
+
+def refuse(*_):  # as in AWS Lambda
+    raise OSError(38, "Function not implemented")
+
+refuse.SEM_VALUE_MAX = 1
+_multiprocessing.SemLock = refuse
+
+@flow(task_runner=ProcessPoolTaskRunner(1, "spawn"))
+def lengths():
+    return task(len).submit("word").exception(60)
+
+print(lengths().execute().flow_return_value)
+"""
+
+
+def test_a_host_without_room_for_semaphores_has_the_cure_that_fits(tmp_path):
+    (tmp_path / "program.py").write_text(NO_SEMAPHORES)
+
+    ran = run_python(tmp_path / "program.py", timeout=60)
+
+    assert "never began (OSError: [Errno 38] Function not implemented)" in ran.stdout, ran.stderr
+    assert "take task_runner='threads'" in ran.stdout
+
+
 def test_a_flow_that_is_given_up_cancels_in_the_executor_of_the_user_what_has_not_begun(spans, tmp_path):
     answers = []
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

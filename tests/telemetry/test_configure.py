@@ -314,6 +314,10 @@ def test_it_steps_back_when_the_environment_says_that_somebody_else_configures(v
             "OTEL_PYTHON_LOGGER_PROVIDER: nothing is registered as 'bogus'; known: ",
         ),
         (
+            {"OTEL_PYTHON_METER_PROVIDER": "bogus"},
+            "OTEL_PYTHON_METER_PROVIDER: nothing is registered as 'bogus'; known: ",
+        ),
+        (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:1", "OTEL_EXPORTER_OTLP_TIMEOUT": "abc"},
             "OTEL_EXPORTER_OTLP_TIMEOUT=abc is no time: give seconds above 0, such as 2",
         ),
@@ -332,6 +336,24 @@ def test_a_variable_that_says_nothing_usable_is_named_with_the_cure(environment,
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"otelflow.errors.ConfigurationError: {message}")
+
+
+@pytest.mark.parametrize("kind", ["TRACER", "METER", "LOGGER"])
+def test_an_empty_variable_is_as_one_that_is_not_set(kind):
+    variables = {
+        f"OTEL_PYTHON_{kind}_PROVIDER": "",
+        "OTEL_LOGS_EXPORTER": "console",
+        "OTEL_TRACES_EXPORTER": "otelflow_tree",
+        "OTELFLOW_EVENTS": "log",
+    }
+    done = python(
+        f"import os; otelflow.configure(); work().execute(); print([os.environ['OTEL_PYTHON_{kind}_PROVIDER']])",
+        **variables,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "['']" in done.stdout.splitlines()
+    assert "flow work" in done.stderr
 
 
 def test_a_variable_of_somebody_else_is_one_warning_and_no_error():

@@ -1,10 +1,10 @@
 """Read by mypy --strict and pyright, never run: what a type checker sees of the public names."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Hashable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, Self, TypeVar, assert_type
 
 import otelflow
 from otelflow import (
@@ -307,6 +307,11 @@ class Worker:
     def class_method(cls, number: int) -> str:
         return str(number)
 
+    @classmethod
+    @task
+    def made(cls, number: int = 0) -> Self:
+        return cls()
+
     @staticmethod
     @task
     def static_method(number: int) -> str:
@@ -329,6 +334,8 @@ class Worker:
 
 assert_type(Worker().method(1), str)
 assert_type(Worker.class_method(1), str)
+assert_type(Worker.made(number=1), Worker)
+assert_type(Worker().made(), Worker)
 assert_type(Worker.static_method(1), str)
 assert_type(Worker.static_method.submit(1), Future[str])
 assert_type(Worker.method.submit(Worker(), 1), Future[str])
@@ -337,6 +344,75 @@ assert_type(submit(Worker.class_method, 1), Future[str])
 assert_type(Worker().flow_method(1), Flow[str])
 assert_type(Worker.class_flow(1), Flow[str])
 assert_type(Worker.static_flow(1), Flow[str])
+
+
+# A function of anything, or of any type, is no class method
+
+
+T = TypeVar("T")
+
+
+@task
+def same(value: T) -> T:
+    return value
+
+
+@task(retries=1)
+def boxed(value: T) -> list[T]:
+    return [value]
+
+
+@task
+async def same_later(value: T) -> T:
+    return value
+
+
+@task
+def first(values: Sequence[T]) -> T:
+    return values[0]
+
+
+@task
+def made(kind: type[T]) -> T:
+    return kind()
+
+
+@task
+def text_of(value: object) -> str:
+    return str(value)
+
+
+@task(retries=1)
+def hash_of(value: Hashable) -> int:
+    return hash(value)
+
+
+@task
+def length_of(value: Any) -> int:
+    return len(value)
+
+
+@flow
+def flow_of(value: object) -> str:
+    return str(value)
+
+
+async def generic() -> None:
+    assert_type(await same_later(value=1), int)
+    assert_type(await asyncio.gather(same_later(1), same_later("")), tuple[int, str])
+
+
+assert_type(same(1), int)
+assert_type(same(value="text"), str)
+assert_type(boxed(1), list[int])
+assert_type(first(["text"]), str)
+assert_type(made(kind=int), int)
+assert_type(text_of(value=1), str)
+assert_type(text_of.submit(1), Future[str])
+assert_type(hash_of(value=1), int)
+assert_type(hash_of.map([1]), FutureList[int])
+assert_type(length_of(value=[]), int)
+assert_type(flow_of(value=1), Flow[str])
 
 
 # Subclasses, blocks, injection

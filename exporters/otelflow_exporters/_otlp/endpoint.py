@@ -19,6 +19,7 @@ from otelflow._core.text.redaction import redact, redact_address
 from otelflow._core.text.safe_str import cut, printable
 from otelflow._core.text.secret_values import REDACTED
 from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.answer_times import bound_answers
 
 # With the SDK's ten seconds a process whose collector is dead hangs at its exit.
 _TIMEOUT_SECONDS: Final = 2
@@ -300,7 +301,7 @@ def _listening_session(status: ExportStatus) -> Any:
         import requests  # noqa: PLC0415 the exporter's choice, which may become another
     except ImportError:
         return None
-    session: Any = requests.Session()
+    session: Any = bound_answers(requests.Session())
     session.request = _listening(session.request, status, status.on_response)
     return session
 

@@ -22,6 +22,7 @@ from otelflow._core.process.worker import uninstrumented
 from otelflow._core.text.hints import suggestion
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
+from otelflow_exporters._otlp.answer_times import bound_answers
 from otelflow_exporters._otlp.endpoint import (
     ExportStatus,
     TooLarge,
@@ -50,6 +51,8 @@ _LONGEST_RETRY_SECONDS: Final = 600.0
 # An answer is a few bytes; one that never ends is not read to its end.
 _LARGEST_ANSWER: Final = 1024 * 1024
 _PIECE: Final = 64
+# Of zlib, for how an answer is compressed; 0 where it is not
+_WINDOW_BITS: Final = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 class Sender(Protocol):
@@ -117,7 +120,12 @@ class _HttpSender:
         self._endpoint = endpoint
         self._timeout = timeout
         self._compress = _COMPRESSIONS[compression]
-        self._headers = {"User-Agent": _USER_AGENT, **headers, "Content-Type": "application/x-protobuf"}
+        self._headers = {
+            "User-Agent": _USER_AGENT,
+            "Accept-Encoding": "gzip, deflate",
+            **headers,
+            "Content-Type": "application/x-protobuf",
+        }
         if compression != "none":
             self._headers["Content-Encoding"] = compression
         self._verify = _file(signal, "CERTIFICATE") or True
@@ -139,7 +147,7 @@ class _HttpSender:
         body = self._compress(body)
         try:
             if self._session is None:
-                self._session = self._new_session()
+                self._session = bound_answers(self._new_session())
             with (
                 uninstrumented(),
                 self._session.post(
@@ -175,13 +183,16 @@ def _content_of(response: Any, latest: float) -> bytes:
     read = getattr(response.raw, "read1", None)  # not before urllib3 2.1
     try:
         while len(content) < _LARGEST_ANSWER and clock.monotonic() < latest:
-            piece = response.raw.read(_PIECE, decode_content=True) if read is None else read(decode_content=True)
+            piece = response.raw.read(_PIECE, decode_content=False) if read is None else read(decode_content=False)
             if not piece:
                 break
             content += piece
-    except Exception:  # noqa: BLE001 the network, or a body that is not compressed as it says
+        bits = _WINDOW_BITS[response.headers.get("Content-Encoding", "").strip().lower()]
+        # Some hundred bytes may say that they are gigabytes: its beginning is all that counts.
+        return zlib.decompressobj(bits).decompress(content, _LARGEST_ANSWER) if bits else content
+    # The network, a body that is not compressed as it says, or in a way that was not asked for, such as several times
+    except Exception:  # noqa: BLE001
         return b""
-    return content
 
 
 def _seconds(text: str) -> float:

@@ -6,14 +6,15 @@ The lock goes with its process, however that ends, so that a segment is never le
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import clock
-from otelflow._core.process.files import Folder, OpenFile, StoredFile, is_running, lock
+from otelflow._core.process.files import Folder, OpenFile, StoredFile, is_held, is_running, lock
 from otelflow_exporters._store.ownership import PROGRESS, writer_of
-from otelflow_exporters._store.writer import is_watched_here
+from otelflow_exporters._store.pruning import is_live, kept_in_place, remove_unfinished
+from otelflow_exporters._store.writer import is_watched_here, is_written_here
 
 SUFFIX: Final = PROGRESS
 #: Where a part of a segment begins and ends, in bytes
@@ -25,6 +26,9 @@ _READ_SECONDS: Final = 600.0
 _READ_BY_NUMBER_SECONDS: Final = 86_400.0
 _DIGITS: Final = 20
 _END: Final = b"."
+# What follows that while a part of the segment is under way. An earlier version reads nothing there.
+_UNDER_WAY: Final = b">"
+_AT_REST: Final = b" "
 # What the file says of a segment that had to make room when a part of it was sent: how many items were lost with it
 _LOST: Final = b"lost "
 # More than anybody sets aside at once
@@ -43,6 +47,7 @@ class Claim:
         self.name = name
         self.has_lock = has_lock
         self._file = OpenFile(descriptor)
+        self._is_under_way = False
         self.offset, self.aside = _progress(os.pread(descriptor, _LARGEST_TEXT, 0), size)
 
     @property
@@ -53,23 +58,62 @@ class Claim:
     def advance(self, offset: int, aside: list[Range]) -> None:
         """Remember that everything before *offset* has arrived, or will never arrive, but for what is set *aside*."""
         self.offset, self.aside = offset, aside
-        ranges = "".join(f" {start}-{end}" for start, end in aside)
+        self._write(_AT_REST)
+
+    @contextlib.contextmanager
+    def sending(self, folder: Folder) -> Iterator[None]:
+        """Let the segment make room for no other inside, or until ``advance()``: what arrives is not counted as lost.
+
+        Raises FileNotFoundError if it is gone.
+        """
+        with kept_in_place(folder, self.name):  # who is about to remove it has read what is written here
+            self._write(_UNDER_WAY)
+        try:
+            yield
+        finally:
+            if self._is_under_way:
+                self._write(_AT_REST)
+
+    def _write(self, state: bytes) -> None:
+        self._is_under_way = state == _UNDER_WAY
         if not self.is_held:
             return
+        ranges = "".join(f" {start}-{end}" for start, end in self.aside)
         with contextlib.suppress(OSError):  # a full disk: after a restart some of it is sent again
-            os.pwrite(self._file.descriptor, f"{offset:0{_DIGITS}}{ranges}".encode() + _END, 0)
+            os.pwrite(self._file.descriptor, f"{self.offset:0{_DIGITS}}{ranges}".encode() + _END + state, 0)
 
-    def remove(self, folder: Folder, *, is_own: bool) -> None:
-        """Remove the segment from *folder*, in which nothing is left; *is_own*: it is that of the spool that ships."""
+    def remove(self, folder: Folder, *, is_own: bool, has_twin: bool = False) -> None:
+        """Remove the segment from *folder*, in which nothing is left.
+
+        *is_own*: it is that of the spool that ships. *has_twin*: another process with the number of this one lives.
+        """
         folder.remove(self.name)
         # Else that process, if it lives, learns by this file what was sent; so does another spool of this process.
-        if is_own or (writer_of(self.name) == os.getpid() and not is_watched_here(self.name)):
+        is_of_earlier = writer_of(self.name) == os.getpid() and not is_watched_here(self.name) and not has_twin
+        if is_own or is_of_earlier:
             folder.remove(self.name + SUFFIX)
         self.release()
 
     def release(self, *, is_unlocked: bool = False) -> None:
         """Leave the segment to others, if that *is_unlocked* also while a child that was forked meanwhile lives."""
         self._file.close(is_unlocked=is_unlocked)
+
+
+def is_watched(folder: Folder, name: str) -> bool:
+    """Tell whether its writer looks what becomes of the segment *name*: this process, or another one that lives."""
+    writer = writer_of(name)
+    if is_watched_here(name) or (writer != os.getpid() and is_running(writer)):
+        return True
+    return has_twin(folder, writer, folder.names())
+
+
+def has_twin(folder: Folder, number: int, names: Iterable[str]) -> bool:
+    """Tell whether a process in another container writes one of the segments *names*, which has that *number* there.
+
+    It may be that of this process, or one that no process here has.
+    """
+    others = [name for name in names if writer_of(name) == number and not is_written_here(name)]
+    return any(is_live(folder, name) for name in others)
 
 
 def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
@@ -94,6 +138,23 @@ def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
         folder.remove(name)
     os.close(descriptor)
     return None
+
+
+def is_under_way(folder: Folder, name: str) -> bool:
+    """Tell whether a sender that is there still waits for the answer to a part of the segment *name*."""
+    name += SUFFIX
+    with contextlib.suppress(OSError):
+        state = folder.read(name, _LARGEST_TEXT).partition(_END)[2]
+        file = folder.file(name) if state.startswith(_UNDER_WAY) else None
+        if file is not None:
+            descriptor = folder.open(name, os.O_RDONLY)
+            try:
+                is_claimed = is_held(descriptor)
+            finally:
+                os.close(descriptor)
+            # Without locks nobody knows whether it is there, but no answer takes so long.
+            return clock.time() - file.modified < _READ_SECONDS if is_claimed is None else is_claimed
+    return False
 
 
 def unsent_ranges(folder: Folder, file: StoredFile) -> list[Range]:
@@ -185,14 +246,17 @@ def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str]
 def remove_orphans(folder: Folder) -> None:
     """Remove what processes that are gone have not looked at.
 
-    One in another container has no process id here, but looks each second.
+    One in another container has no process id here, or that of this process, but looks each second.
     """
+    remove_unfinished(folder)
     now = clock.time()
     for name in folder.names():
         segment = name.removesuffix(SUFFIX)
         if segment == name or folder.file(segment) is not None:
             continue
         file = folder.file(name)
-        seconds = _READ_BY_NUMBER_SECONDS if is_running(writer_of(segment)) else _READ_SECONDS
+        writer = writer_of(segment)
+        is_by_number = writer != os.getpid() and is_running(writer)
+        seconds = _READ_BY_NUMBER_SECONDS if is_by_number else _READ_SECONDS
         if file is None or file.modified < now - seconds:
             folder.remove(name)

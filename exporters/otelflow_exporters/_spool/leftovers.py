@@ -20,7 +20,7 @@ from otelflow_exporters._store.pruning import prune
 _LAST: Final = frozenset({MARKER, destination.NAME, ANSWERS})
 
 
-def remove_old(spool: Path, on_removal: Callable[[Folder, StoredFile], None]) -> None:
+def remove_old(spool: Path, on_removal: Callable[[Folder, StoredFile], bool]) -> None:
     """Remove the spools beside *spool* in which nothing has changed for as long as anything is kept.
 
     Only those that nobody has named: *spool* must be one of them, too.
@@ -39,7 +39,7 @@ def remove_old(spool: Path, on_removal: Callable[[Folder, StoredFile], None]) ->
                     _remove_if_empty(path / signal.folder, limits, on_removal)
 
 
-def _remove_if_empty(path: Path, limits: Limits, on_removal: Callable[[Folder, StoredFile], None]) -> None:
+def _remove_if_empty(path: Path, limits: Limits, on_removal: Callable[[Folder, StoredFile], bool]) -> None:
     """Remove what is too old in *path*, and that itself if nothing waits there, and nobody writes there."""
     with contextlib.suppress(OSError):
         with open_store(path, kind="spool") as folder:

@@ -1,12 +1,8 @@
 """What is lost with a segment that must make room for others, and who counts it."""
 
-import os
-
-from otelflow._core.process.files import Folder, StoredFile, is_running
+from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._spool.batches import Read, read_range
-from otelflow_exporters._spool.claims import SUFFIX, unsent_ranges, write_loss
-from otelflow_exporters._store.ownership import writer_of
-from otelflow_exporters._store.writer import is_watched_here
+from otelflow_exporters._spool.claims import SUFFIX, is_watched, unsent_ranges, write_loss
 
 
 def unsent_in(folder: Folder, file: StoredFile, read: Read, *, own: int | None, sent: int | None) -> int | None:
@@ -28,8 +24,7 @@ def tell_writer(folder: Folder, name: str, lost: int) -> bool:
 
     Returns False where there is none: its process has ended, and this one's number may be that of an earlier one.
     """
-    writer = writer_of(name)
-    if is_watched_here(name) or (writer != os.getpid() and is_running(writer)):
+    if is_watched(folder, name):
         write_loss(folder, name, lost)
         return True
     folder.remove(name + SUFFIX)

@@ -1,5 +1,7 @@
 """Send what waits in a spool, batch by batch; a batch that is refused is set aside and tried again."""
 
+import contextlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,7 +13,7 @@ from otelflow_exporters._otlp.endpoint import wants_open_spans
 from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.aside import Aside, Piece, backoff
 from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_chunk, read_range, request_of
-from otelflow_exporters._spool.claims import Claim, forget, remove_orphans, take_claim
+from otelflow_exporters._spool.claims import Claim, forget, has_twin, remove_orphans, take_claim
 from otelflow_exporters._spool.delivery import Answer, Delivery, OnLoss
 from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
@@ -56,6 +58,8 @@ class Shipper:
 
     *is_for_all*: what running processes wrote, too.
 
+    ``has_others``: they have left more, as far as one knows.
+
     *own* says how many spans this process has written, by segment. *on_loss* is told of each span that was sent in
     vain: ``rejected`` by the endpoint, or ``unreadable``. *check* raises StoreUnreadable for a folder of others.
     *on_told* is given what was sent of processes that were lost: ``TracesData`` with what they had begun.
@@ -95,6 +99,7 @@ class Shipper:
         self._items: dict[str, list[Item]] = {}  # read, and not sent yet
         self._aside = Aside()
         self._files: dict[str, StoredFile] = {}  # the segments that were there at the last look
+        self._has_twin: bool | None = None  # nobody has looked since
         self._next_look = 0.0  # on clock.monotonic()
         self._unreadable: set[str] = set()  # segments
         self._told: set[str] = set()  # segments whose lost runs are sent, or wait
@@ -102,6 +107,8 @@ class Shipper:
         self._failures_in_place = 0
         self._next_tidying = 0.0  # on clock.monotonic()
         self._is_turn_of_untried = False
+        self._is_turn_of_others = True
+        self.has_others = False
         self.delivery.begin()
 
     @property
@@ -134,6 +141,7 @@ class Shipper:
         outcome = (self._look(folder) if is_new else None) or self._ship_what_is_there(folder)
         if outcome is None and not is_new:  # something may have come meanwhile
             outcome = self._look(folder) or self._ship_what_is_there(folder)
+        self.has_others = self.has_others or bool(outcome and outcome.others)
         return outcome or Outcome()
 
     def _look(self, folder: Folder) -> Outcome | None:
@@ -142,6 +150,7 @@ class Shipper:
         own = self._own()
         written = dict(own)  # before the look at the folder: another segment may begin meanwhile
         self._files = {file.name: file for file in sorted(segment_files(folder))}  # their names begin with the time
+        self._has_twin = None
         self._release(self._claims.keys() - self._files.keys())
         shipped, vanished = forget(folder, own, self._sent, written.keys() - self._files.keys())
         if shipped or vanished:
@@ -163,7 +172,11 @@ class Shipper:
     def _ship_untried(self, folder: Folder) -> Outcome | None:
         self._is_turn_of_untried = False
         own = self._own()
-        for file in list(self._files.values()):
+        # In turns, or who writes all the time would send nothing that others have left, or not be sent before that.
+        own_files = [self._files[name] for name in own if name in self._files]
+        others = [file for name, file in self._files.items() if name not in own]
+        is_turn_of_others, self._is_turn_of_others = self._is_turn_of_others, True
+        for file in [*others, *own_files] if is_turn_of_others else [*own_files, *others]:
             if file.size > LARGEST_SEGMENT:
                 self._give_up(file.name)
                 continue
@@ -179,7 +192,10 @@ class Shipper:
                     self._give_up(file.name)
                     continue
                 if outcome is not None:
+                    self._is_turn_of_others = file.name in own
+                    self.has_others = self.has_others and not (is_turn_of_others and file.name in own)
                     return outcome
+        self.has_others = False
         return None
 
     def _claimed(self, folder: Folder, file: StoredFile) -> Claim | None:
@@ -212,15 +228,17 @@ class Shipper:
         if not items:
             return self._finish(folder, claim) if is_finished else None
         batch = self.delivery.first_of(items)
-        answer = self.delivery.send(batch)
-        if answer is not Answer.DONE and not self._set_aside(claim, batch, answer):
-            return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
-        self._failures_in_place = 0
-        del items[: len(batch)]
-        self._advance(claim, batch[-1].end)
-        if answer is not Answer.DONE:
-            return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
-        return self._count(claim.name, sum(item.spans for item in batch))
+        with claim.sending(folder):
+            answer = self.delivery.send(batch)
+            if answer is not Answer.DONE and not self._set_aside(claim, batch, answer):
+                return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
+            self._failures_in_place = 0
+            del items[: len(batch)]
+            # Counted before anybody may remove it, who would count as lost what is not counted yet.
+            spans = 0 if answer is not Answer.DONE else sum(item.spans for item in batch)
+            outcome = self._count(claim.name, spans)
+            self._advance(claim, batch[-1].end)
+        return outcome if spans else Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
 
     def _set_aside(self, claim: Claim, batch: list[Item], answer: Answer) -> bool:
         """Let *batch*, which was refused, wait beside the rest, and tell so; else it is tried again where it is."""
@@ -252,7 +270,9 @@ class Shipper:
 
     def _remove(self, folder: Folder, claim: Claim) -> Outcome | None:
         """Remove a segment in which nothing is left."""
-        claim.remove(folder, is_own=claim.name in self._own())
+        if self._has_twin is None:
+            self._has_twin = has_twin(folder, os.getpid(), folder.names())  # of now: it goes on
+        claim.remove(folder, is_own=claim.name in self._own(), has_twin=self._has_twin)
         self._files.pop(claim.name, None)
         own = self._own()
         vanished = own.pop(claim.name, 0) - self._sent.pop(claim.name, 0)  # what was unreadable of it
@@ -266,23 +286,25 @@ class Shipper:
         piece = self._aside.due()
         if piece is None:
             return None
-        items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
-        answer = self.delivery.send(items)
-        if answer is Answer.WAIT:
-            answer = self._judge(piece, items)
-        if answer is Answer.WAIT:
-            self._is_turn_of_untried = True
-            self._put_off(piece)
-            return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
-        self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())
         claim = self._claims.get(piece.name)
-        if claim is not None and piece.place is not None:
-            self._advance(claim, claim.offset)
-        if answer is Answer.SPLIT:
-            return Outcome(is_more=True)
-        count = sum(item.spans for item in items)
-        if piece.place is not None:
-            return self._count(piece.name, count)
+        with contextlib.ExitStack() as until_counted:
+            if claim is not None and piece.place is not None:
+                until_counted.enter_context(claim.sending(folder))
+            items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
+            answer = self.delivery.send(items)
+            if answer is Answer.WAIT:
+                answer = self._judge(piece, items)
+            if answer is Answer.WAIT:
+                self._is_turn_of_untried = True
+                self._put_off(piece)
+                return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
+            self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())
+            count = sum(item.spans for item in items) if answer is Answer.DONE else 0
+            outcome = Outcome(is_more=True) if piece.place is None else self._count(piece.name, count)
+            if claim is not None and piece.place is not None:
+                self._advance(claim, claim.offset)
+        if piece.place is not None or answer is Answer.SPLIT:
+            return outcome
         self._on_told(request_of(items))
         if claim is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
             self._remove(folder, claim)

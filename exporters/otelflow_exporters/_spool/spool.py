@@ -17,7 +17,7 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.batches import CLOSED
-from otelflow_exporters._spool.claims import SUFFIX, count_vanished
+from otelflow_exporters._spool.claims import SUFFIX, count_vanished, is_under_way
 from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.last_delivery import deliver_last
@@ -86,10 +86,7 @@ class Spool:
         self.worker = Worker(
             self._ship,
             interval=min(_SIGN_SECONDS, delay),
-            is_due=lambda: (
-                self.writer.is_prune_due
-                or (self.waiting >= self._due_size and clock.monotonic() >= max(self._idle_until, self._not_before))
-            ),
+            is_due=self._is_due,
         )
         self._answers = Answers(self.directory)
         self._lock = self.writer.lock  # with one of its own, a signal handler could take both in another order
@@ -111,6 +108,11 @@ class Spool:
             signal=self._signal,
         )
 
+    def _is_due(self) -> bool:
+        not_before = self._shipper.delivery.not_before if self._shipper is not None else 0.0
+        is_time = clock.monotonic() >= max(self._idle_until, not_before)
+        return self.writer.is_prune_due or (self.waiting >= self._due_size and is_time)
+
     def _begin(self) -> None:
         """Begin with nothing; in a forked child, what the parent has is the parent's."""
         self.dropped: Counter[str] = Counter()
@@ -124,10 +126,6 @@ class Spool:
         self._due_size = self._batch_size  # so many of this process are sent at once, fewer after a moment
         self._idle_until = self._early_until = self._next_tidying = self._again = 0.0
         self._failure: OSError | None = None  # of the folder, which is tried again then
-
-    @property
-    def _not_before(self) -> float:
-        return self._shipper.delivery.not_before if self._shipper is not None else 0.0
 
     @property
     def waiting(self) -> int:
@@ -198,9 +196,8 @@ class Spool:
         """Let it be sent when a batch is there, or after a moment; tell what was lost. Not to be called locked."""
         self.untold.tell()
         worker = self.worker
-        if worker.thread is None:
-            if not self.is_shut_down:
-                worker.start_thread()
+        if worker.thread is None and not self.is_shut_down:
+            worker.start_thread()
         elif self.waiting == self._batch_size or self.writer.is_prune_due:
             with worker.lock:
                 worker.changed.notify_all()
@@ -308,18 +305,21 @@ class Spool:
         if is_first:
             self._warnings.are_lost(reason, error)
 
-    def _count_removed(self, folder: Folder, file: StoredFile) -> None:
-        """Count the items of a segment that must make room before they have arrived."""
+    def _count_removed(self, folder: Folder, file: StoredFile) -> bool:
+        """Count the items of a segment that must make room before they have arrived; False while some are under way."""
         sent = None if self._shipper is None else self._shipper.sent_of(file.name)
-        count = unsent_in(folder, file, self._signal.read, own=self.writer.segments.get(file.name), sent=sent)
+        own = self.writer.segments.get(file.name)
+        is_free = not is_under_way(folder, file.name)
+        count = unsent_in(folder, file, self._signal.read, own=own, sent=sent) if is_free else None
         if count is None:
-            return
+            return is_free
         # Counted later: the lock is the writing program's most of the time, and this wait would hold that up.
         if self.writer.segments.pop(file.name, None) is not None:
             folder.remove(file.name + SUFFIX)
             self.untold.add(self._lose, "spool_full", count)
         elif not tell_writer(folder, file.name, count) and count:
             self.untold.add(self._count_loss, "spool_full", count)
+        return True
 
     # On the worker's thread
 
@@ -336,11 +336,11 @@ class Spool:
 
     def _is_left_alone(self) -> bool:
         """Tell whether the endpoint is not to be asked now, as nobody waits for that; at the end, let go of it."""
-        shipper, is_asked_for = self._shipper, self.worker.is_behind and not self.is_shut_down
-        if shipper is None or is_asked_for or clock.monotonic() >= self._early_until:
+        is_asked_for = self.worker.is_behind and not self.is_shut_down
+        if self._shipper is None or is_asked_for or clock.monotonic() >= self._early_until:
             return False
         if self.worker.is_closed:
-            shipper.close()
+            self._shipper.close()
         return True
 
     def _ship_batch(self) -> bool:
@@ -367,7 +367,7 @@ class Spool:
             self._early_until = 0.0
             self._answers.note(has_answered=True)
         # Of what others have left there may be very much; what is new here may wait for a batch.
-        self._due_size = 0 if outcome.others else self._batch_size
+        self._due_size = 0 if self._shipper is not None and self._shipper.has_others else self._batch_size
         if outcome.is_more:
             self._idle_until = 0.0
         elif self._shipper is not None and self.worker.is_closed:

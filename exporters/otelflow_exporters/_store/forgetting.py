@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as StoredSpan
 from otelflow import semconv
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._store.ownership import open_payloads, payload_files
-from otelflow_exporters._store.pruning import kept_in_place, remove
+from otelflow_exporters._store.pruning import kept_in_place, remove, remove_unfinished
 from otelflow_exporters._store.records import (
     CHECKSUM_BYTES,
     LARGEST_SEGMENT,
@@ -33,6 +33,7 @@ class Forgotten(NamedTuple):
 def forget_spans(store: Folder, files: Sequence[StoredFile], trace_ids: Collection[bytes]) -> Forgotten:
     """Erase the traces with *trace_ids*, and the payloads that no remaining span refers to."""
     erasure = _Erasure()
+    remove_unfinished(store)  # in which they may be, too
     for file in files:
         _erase(store, file, lambda span: span.trace_id in trace_ids, erasure)
     references = erasure.references
@@ -52,6 +53,7 @@ def forget_spans(store: Folder, files: Sequence[StoredFile], trace_ids: Collecti
 def forget_everything(store: Folder, files: Sequence[StoredFile]) -> Forgotten:
     """Erase all traces and payloads."""
     erasure = _Erasure()
+    remove_unfinished(store)
     for file in files:
         _erase(store, file, lambda _: True, erasure)
         # A segment that holds half a record goes as well.

@@ -37,6 +37,7 @@ _VERSION: Final = b"otelflow store 1\n"
 _SEGMENT_NAME: Final = re.compile(r"\d{8}T\d{6}\.\d{6}Z-(\d{1,10})-[0-9a-f]{8}\.otlp")
 _PAYLOAD_NAME: Final = re.compile(r"[0-9a-f]{64}")
 _PART_NAME: Final = re.compile(r"\.[0-9a-f]{64}-[0-9a-f]{8}")
+_PART_DIGITS: Final = re.compile(r"[0-9a-f]{8}")
 
 
 def open_store(directory: Path, *, is_made: bool = False, kind: str = "store") -> Folder:
@@ -89,10 +90,17 @@ def segment_files(store: Folder) -> list[StoredFile]:
     return sorted(filter(None, files), key=lambda file: file.modified, reverse=True)
 
 
-def unfinished_files(store: Folder) -> list[StoredFile]:
-    """Return the segments that were not begun yet."""
-    names = (name for name in store.names() if name.startswith(UNFINISHED))
-    return list(filter(None, (store.file(name) for name in names if _SEGMENT_NAME.fullmatch(name[1:]))))
+def unfinished_names(store: Folder) -> list[str]:
+    """Return what segments were called that were not begun yet, and files that were to replace others."""
+    return list(filter(_is_unfinished, store.names()))
+
+
+def _is_unfinished(name: str) -> bool:
+    if not name.startswith(UNFINISHED):
+        return False
+    name = name.removeprefix(UNFINISHED)
+    whole, _, digits = name.rpartition("-")
+    return bool(_SEGMENT_NAME.fullmatch(name)) or (_PART_DIGITS.fullmatch(digits) is not None and _is_of_spool(whole))
 
 
 def payload_files(payloads: Folder) -> list[StoredFile]:
@@ -192,5 +200,9 @@ def _is_own(store: Folder, name: str) -> bool:
     if file is None:
         return name not in store.names()
     # The marker is the oldest file of all: who removes what is old removes it first.
-    is_of_spool = name in (DESTINATION, ANSWERS) or bool(_SEGMENT_NAME.fullmatch(name.removesuffix(PROGRESS)))
-    return name == MARKER or (is_of_spool and not name.endswith(".otlp")) or is_own_segment(store, file)
+    is_known = name == MARKER or _is_unfinished(name) or (_is_of_spool(name) and not name.endswith(".otlp"))
+    return is_known or is_own_segment(store, file)
+
+
+def _is_of_spool(name: str) -> bool:
+    return name in (DESTINATION, ANSWERS) or bool(_SEGMENT_NAME.fullmatch(name.removesuffix(PROGRESS)))

@@ -15,7 +15,7 @@ from otelflow_exporters._store.ownership import (
     open_payloads,
     payload_files,
     segment_files,
-    unfinished_files,
+    unfinished_names,
     writer_of,
 )
 from otelflow_exporters._store.records import LARGEST_SEGMENT
@@ -24,6 +24,8 @@ _RECENT_SECONDS: Final = 60
 # Nothing that holds a file takes as long, unless its process is halted.
 _LONGEST_WAIT_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.01
+# Without locks nobody knows whether the process is there that has begun a file; after a day it will not end that.
+_LONGEST_WRITE_SECONDS: Final = 86_400.0
 
 
 def prune(
@@ -32,17 +34,15 @@ def prune(
     *,
     room: int = 0,
     own_name: str = "",
-    on_removal: Callable[[Folder, StoredFile], None] | None = None,
+    on_removal: Callable[[Folder, StoredFile], bool] | None = None,
 ) -> int:
     """Remove the files that are too old, then the oldest until *room* more bytes fit; return the bytes that are left.
 
     A segment that a process is writing stays, and counts as full; so does *own_name*, that of this process.
-    *on_removal* is called with each segment that is to go.
+    *on_removal* is called with each segment that is to go, and returns whether it may.
     """
+    remove_unfinished(store)
     now = clock.time()
-    for file in unfinished_files(store):  # of a process that was lost at that moment
-        if now - file.modified > _RECENT_SECONDS and not is_live(store, file.name):
-            store.remove(file.name)
     # What is larger than any segment of ours is none of ours and stays: nothing else has to make room for it.
     segments = [file for file in segment_files(store) if file.size <= LARGEST_SEGMENT]
     live = live_among(store, segments, own_name)
@@ -72,6 +72,16 @@ def prune(
     return size
 
 
+def remove_unfinished(store: Folder) -> None:
+    """Remove what was not written to its end, and never will be: its process was lost at that moment."""
+    for name in unfinished_names(store):
+        # Not its own time, which is that of the older file which it was to replace.
+        age = clock.time() - store.changed(name)
+        is_written = _is_written(store, name) if age > _RECENT_SECONDS else True
+        if is_written is False or (is_written is None and age > _LONGEST_WRITE_SECONDS):
+            store.remove(name)
+
+
 def live_among(store: Folder, segments: Iterable[StoredFile], own_name: str = "") -> set[str]:
     """Return the names of those *segments* that processes are writing; *own_name* is that of this process."""
     now = clock.time()
@@ -83,16 +93,14 @@ def live_among(store: Folder, segments: Iterable[StoredFile], own_name: str = ""
     return {file.name for file in candidates if file.name == own_name or is_live(store, file.name)}
 
 
-def remove(folder: Folder, file: StoredFile, on_removal: Callable[[Folder, StoredFile], None] | None = None) -> bool:
+def remove(folder: Folder, file: StoredFile, on_removal: Callable[[Folder, StoredFile], bool] | None = None) -> bool:
     """Remove a segment or payload that the store wrote and no process is writing; return whether it is gone."""
     with closed_to_others(folder, file.name) as is_free:
         if not is_free:
             return False
         if not (is_own_segment(folder, file) or is_own_payload(folder, file)):
             return folder.file(file.name) is None
-        if on_removal is not None:
-            on_removal(folder, file)
-        return folder.remove(file.name)
+        return (on_removal is None or on_removal(folder, file)) and folder.remove(file.name)
 
 
 @contextlib.contextmanager
@@ -141,15 +149,20 @@ def kept_in_place(folder: Folder, name: str) -> Iterator[None]:
 
 def is_live(folder: Folder, name: str) -> bool:
     """Return whether a process is writing the file *name*."""
+    is_locked = _is_written(folder, name)
+    if is_locked is None and sys.platform != "win32":
+        # A file system without locks: the name of a segment carries the id of its process.
+        return is_running(writer_of(name))
+    return bool(is_locked)
+
+
+def _is_written(folder: Folder, name: str) -> bool | None:
+    """Return whether a process holds the file *name*; None on a system that cannot tell."""
     try:
         descriptor = folder.open(name, os.O_RDONLY)
     except OSError:
         return False
     try:
-        is_locked = is_held(descriptor)
+        return is_held(descriptor)
     finally:
         os.close(descriptor)
-    if is_locked is None and sys.platform != "win32":
-        # A file system without locks: the name of a segment carries the id of its process.
-        return is_running(writer_of(name))
-    return bool(is_locked)

@@ -34,9 +34,16 @@ _lock: Final = forks.new_lock()
 _writers: Final = _Writers()
 
 
+def is_written_here(name: str) -> bool:
+    """Tell whether the segment *name* is of a writer of this process."""
+    with _lock:  # of an object that another thread adds meanwhile, the set would complain
+        writers = list(_writers.every)
+    return any(name in writer.segments for writer in writers)
+
+
 def is_watched_here(name: str) -> bool:
     """Tell whether the segment *name* is of a writer of this process whose owner looks what becomes of it."""
-    with _lock:  # of an object that another thread adds meanwhile, the set would complain
+    with _lock:
         writers = list(_writers.every)
     return any(writer.is_watched and name in writer.segments for writer in writers)
 
@@ -46,9 +53,9 @@ class SegmentWriter:
 
     *kind* is what errors call its folder. *first_records* returns what each segment begins with, *last_record* is what
     it ends with, unless its process is lost. *on_removal* is called with each segment that must make room for others,
-    before it is removed. With *is_pruned_by_owner* the owner calls ``prune()`` when ``is_prune_due``, on a thread that
-    nobody waits for; room for the next segment is then made with it. If that comes before, the writer prunes itself.
-    *check* raises StoreUnreadable for a folder that is not the right one.
+    and returns whether it may go. With *is_pruned_by_owner* the owner calls ``prune()`` when ``is_prune_due``, on a
+    thread that nobody waits for; room for the next segment is then made with it. If that comes before, the writer
+    prunes itself. *check* raises StoreUnreadable for a folder that is not the right one.
     """
 
     def __init__(
@@ -59,7 +66,7 @@ class SegmentWriter:
         kind: str = "store",
         first_records: Callable[[], Iterable[bytes]] = tuple,
         last_record: bytes = b"",
-        on_removal: Callable[[Folder, StoredFile], None] | None = None,
+        on_removal: Callable[[Folder, StoredFile], bool] | None = None,
         is_pruned_by_owner: bool = False,
         check: Callable[[Folder], object] = bool,  # which does nothing
     ) -> None:

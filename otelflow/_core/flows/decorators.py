@@ -1,9 +1,10 @@
 """What ``@flow`` and ``@task`` make of a function."""
 
 import functools
+import sys
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from otelflow._core.flows.calls import call_of, caller
 from otelflow._core.flows.declared import declare_flow
@@ -24,8 +25,16 @@ from otelflow._core.process.ids import new_id
 from otelflow._core.text.safe_str import bounded_name
 
 if TYPE_CHECKING:
-    from otelflow._core.flows.flow_types import MYPY, ClassMethod, ExecutingDecorator, FlowDecorator, FlowFunction, S
-    from otelflow._core.flows.task_types import Decorator, LenientDecorator, TaskFunction
+    from otelflow._core.flows.flow_types import (
+        MYPY,
+        ClassFlow,
+        ExecutingDecorator,
+        FlowDecorator,
+        FlowFunction,
+        S,
+        TakesClass,
+    )
+    from otelflow._core.flows.task_types import ClassMethod, Decorator, LenientDecorator, Other, TaskFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,7 +91,7 @@ if TYPE_CHECKING:
     if MYPY:
 
         @overload
-        def flow(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
+        def flow(target: TakesClass[S, P, R], /) -> ClassFlow[S, P, R]: ...
 
     @overload
     def flow(target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...
@@ -127,6 +136,9 @@ def flow(target: Any = None, /, **options: Any) -> Any:
 show_keywords(flow, FlowOptions)
 
 
+_FUTURES: Final = "otelflow._core.flows.future_inputs"
+
+
 def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
     """Return the function that *definition* becomes by ``@task``."""
     task_id = bounded_name(options.get("task_id") or "")
@@ -143,6 +155,8 @@ def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., A
         call.raise_on_error = raise_on_error
         run = run_class.__new__(run_class)
         TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
+        if _FUTURES in sys.modules:  # the program submits tasks
+            sys.modules[_FUTURES].fill_in(run)
         return run
 
     definition.new_run = new_run
@@ -171,7 +185,7 @@ if TYPE_CHECKING:
     if MYPY:
 
         @overload
-        def task(target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
+        def task(target: ClassMethod | Other, /) -> ClassMethod: ...
 
     @overload
     def task(target: Callable[P, R], /) -> TaskFunction[P, R]: ...

@@ -85,6 +85,7 @@ class Definition:
             raise NotCallable(owner, target)
         plain = plain_function(target)
         name = getattr(plain, "__name__", "")
+        name = name if isinstance(name, str) else ""
         watch()
         self.owner, self.target, self.options = owner, target, options
         self.decorated: Callable[..., Any] | None = None
@@ -336,8 +337,17 @@ def decorate(
     return _decorate(owner, options, wrap, target)
 
 
-# What functools.wraps() does not copy, and no call of a function that takes whatever comes looks at
-_DEFAULTS: Final = ("__defaults__", "__kwdefaults__")
+# What functools.wraps() copies, and what it does not, since no call of a function that takes whatever comes looks at it
+_COPIED: Final = (*functools.WRAPPER_ASSIGNMENTS, "__defaults__", "__kwdefaults__")
+# Of which types they must be: an object that stands for something far away answers whatever it is asked for.
+_TYPES: Final[Mapping[str, Any]] = {
+    "__name__": str,
+    "__qualname__": str,
+    "__annotations__": dict,
+    "__type_params__": tuple,
+    "__defaults__": tuple | None,
+    "__kwdefaults__": dict | None,
+}
 # What functools.lru_cache() puts on its functions, and functools.wraps() does not copy
 _OF_CACHES: Final = ("cache_info", "cache_clear", "cache_parameters")
 
@@ -354,7 +364,8 @@ def _decorate(
     inner = definition_of(plain_function(target))
     if inner is not None and (owner, inner.owner) != ("@flow", "@task"):
         raise DecoratedTwice(owner, inner.owner, inner.name)
-    decorated = functools.wraps(target, (*functools.WRAPPER_ASSIGNMENTS, *_DEFAULTS))(wrap(definition, options))
+    copied = [name for name in _COPIED if isinstance(getattr(target, name, None), _TYPES.get(name, object))]
+    decorated = functools.wraps(target, copied)(wrap(definition, options))
     definition.decorated = decorated
     vars(decorated)[_MARK] = definition
     vars(decorated).update(definition.methods)

@@ -80,10 +80,14 @@ def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callab
                 run.has_ended = True
                 unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
                 if not close_with(run, unfillable or error):
+                    del run, owner  # as in drivers.function()
                     if unfillable is not None:
                         raise unfillable from None
                     raise
-            return method(*owner, **keywords)
+            try:
+                return method(*owner, **keywords)
+            finally:
+                del run, owner
 
         return execute
 
@@ -100,7 +104,7 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
 
     def decorate(method: AsyncMethod[P, R]) -> AsyncMethod[P, R]:  # noqa: C901 as above
         @functools.wraps(method)
-        async def execute_async(*owner: P.args, **keywords: P.kwargs) -> Any:
+        async def execute_async(*owner: P.args, **keywords: P.kwargs) -> Any:  # noqa: C901 as above
             args: tuple[Any, ...] = ()
             kwargs: dict[str, Any] = {}
             run = new_run(owner[0])
@@ -122,13 +126,21 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
             except BaseException as error:
                 run.has_ended = True
                 if run.session is not None:
-                    await run.session.cancel_async(error)
+                    try:
+                        await run.session.cancel_async(error)
+                    except BaseException:  # Ctrl-C
+                        close_with(run, error)
+                        raise
                 unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
                 if not close_with(run, unfillable or error):
+                    del run, owner  # as in drivers.function()
                     if unfillable is not None:
                         raise unfillable from None
                     raise
-            return await method(*owner, **keywords)
+            try:
+                return await method(*owner, **keywords)
+            finally:
+                del run, owner
 
         return execute_async
 

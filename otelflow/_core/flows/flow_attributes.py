@@ -110,6 +110,11 @@ class FlowAttributes(Generic[R]):
         flow_run_params = _StateAttribute("run_params")
         flow_error = _StateAttribute("error")
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__orig_bases__" not in vars(cls):
+            type.__setattr__(cls, "__orig_bases__", cls.__bases__)  # dill would take those it inherits for its own
+
     @property
     def flow_return_value(self) -> R | None:
         """What the function returned, or None before it has; reading it of a flow that never ran is a warning."""

@@ -9,13 +9,20 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 F = TypeVar("F")
 F_co = TypeVar("F_co", covariant=True)
 
-# How a class method is bound to its class: mypy binds plain functions only, others ask __get__. For mypy, MYPY is
-# always true.
+# How a class method is bound to its class: mypy binds plain functions only, others ask __get__, and take the first
+# overload that fits. For mypy, MYPY is always true.
 MYPY = False
-ClassMethod = Callable[Concatenate[type[S], P], F]
+ClassFlow = Callable[Concatenate[type[S], P], Flow[R]]
+
+
+class TakesClass(Protocol[S_contra, P, F_co]):
+    """A class method before it is one: by its name, since ``object`` and type variables could be the class, too."""
+
+    def __call__(self, cls: type[S_contra], *args: P.args, **kwargs: P.kwargs) -> F_co: ...
 
 
 class FlowFunction(Protocol[P, F_co]):
@@ -37,6 +44,8 @@ class FlowFunction(Protocol[P, F_co]):
     def __get__(self, instance: None, owner: object = None) -> "FlowFunction[P, F_co]": ...
     @overload
     def __get__(self: "FlowFunction[Concatenate[S, Q], F]", instance: S, owner: object = None) -> Callable[Q, F]: ...
+    @overload  # of a static method
+    def __get__(self, instance: object, owner: object = None) -> "FlowFunction[P, F_co]": ...
 
 
 class FlowDecorator(Protocol):
@@ -45,7 +54,7 @@ class FlowDecorator(Protocol):
     if MYPY:
 
         @overload
-        def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, Flow[R]]: ...
+        def __call__(self, target: TakesClass[S, P, R], /) -> ClassFlow[S, P, R]: ...
 
     @overload
     def __call__(self, target: Callable[P, Coroutine[Any, Any, R]], /) -> FlowFunction[P, Flow[R]]: ...

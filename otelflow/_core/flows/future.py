@@ -3,13 +3,15 @@
 import concurrent.futures
 import contextlib
 import contextvars
+import logging
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from otelflow._core.flows.future_condition import Condition, Waiters
 from otelflow._core.policies.loops import running_trio
 from otelflow._core.process.asyncio_loop import running_loop
-from otelflow._core.runs.endings import is_cancellation
+from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import BlockedLoop
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ class Submitted(Protocol):
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""
+
+    def give_up(self, error: BaseException) -> None:
+        """End it with *error*, which has come while it was handed over, unless it runs."""
 
 
 class Future(concurrent.futures.Future[R]):
@@ -158,6 +163,18 @@ class Future(concurrent.futures.Future[R]):
             call.help_beside()
         super().add_done_callback(fn)
 
+    def _invoke_callbacks(self) -> None:
+        """Do as the base, and know after Ctrl-C which were not called: an interrupted one is called again."""
+        if not self._done_callbacks:
+            return
+        waiting = self._done_callbacks = deque(self._done_callbacks)  # type: ignore[assignment]  # it is only gone through
+        while waiting:
+            try:
+                waiting[0](self)
+            except Exception:
+                logging.getLogger("concurrent.futures").exception("exception calling callback for %r", self)
+            waiting.popleft()
+
     def __await__(self) -> Generator[Any, None, R]:
         import asyncio  # noqa: PLC0415 whoever awaits has it
 
@@ -220,61 +237,6 @@ async def _until_done_in_trio(trio: Any, future: Future[Any]) -> None:
 
     future.add_done_callback(wake_soon)
     await event.wait()
-
-
-def begin(future: Future[Any]) -> bool:
-    """Tell whether *future* is to run now; not if it is cancelled, or done, since the program has set its result."""
-    return future._state != "FINISHED" and future.set_running_or_notify_cancel()  # noqa: SLF001 it is one of ours
-
-
-def withdraw(future: Future[Any]) -> bool:
-    """Cancel *future*, which was handed over and has not begun; return False if its end has been told already."""
-    with future._condition:  # noqa: SLF001 it is one of ours
-        if future._state != "RUNNING":  # noqa: SLF001
-            return False
-        future._state = "PENDING"  # noqa: SLF001 that it runs was said when it was handed over
-    return concurrent.futures.Future.cancel(future)
-
-
-def settle(future: Future[Any], value: Any, error: BaseException | None) -> None:
-    """Let *future* be done with *value* or *error*, unless it is cancelled, of which who waits is told."""
-    if error is not None and is_cancellation(error):
-        concurrent.futures.Future.cancel(future)
-    with contextlib.suppress(concurrent.futures.InvalidStateError):  # also of one whose result the user has set
-        is_open_yet = future._state != "CANCELLED"  # noqa: SLF001 to make the error takes long: Ctrl-C would hit it
-        if is_open_yet and error is None:
-            future.set_result(value)
-        elif is_open_yet and error is not None:
-            future.set_exception(error)
-    if future.call is not None and future._state == "CANCELLED":  # noqa: SLF001
-        future.set_running_or_notify_cancel()
-    assign(future, None)
-
-
-def assign(future: Future[Any], call: Submitted | None) -> None:
-    """Let *call* be the one behind *future*; None when that is done with."""
-    future.call = future._waiters.call = call  # type: ignore[attr-defined]  # noqa: SLF001 it is one of ours
-
-
-def is_open(future: Future[Any]) -> bool:
-    """Tell whether *future* is not done: without a lock, since a call may wait for thousands."""
-    return future._state in ("PENDING", "RUNNING")  # noqa: SLF001
-
-
-def has_failed(future: Future[Any]) -> bool:
-    """Tell whether *future*, which is done, has no result; as above."""
-    return future._state != "FINISHED" or future._exception is not None  # noqa: SLF001
-
-
-def failure_of(future: Future[Any]) -> BaseException:
-    """Return why *future*, which is done, has no result."""
-    error = future._exception if future._state == "FINISHED" else None  # noqa: SLF001 it is one of ours
-    return concurrent.futures.CancelledError() if error is None else error  # its class may say that it is false
-
-
-def value_of(future: Future[Any]) -> Any:
-    """Return the result of *future*, which is done and has one."""
-    return future._result  # noqa: SLF001 without the lock, as above
 
 
 def _before_waiting(future: Future[Any], timeout: float | None) -> None:
@@ -365,6 +327,10 @@ class unmapped(Generic[T]):
 
 def _help(futures: Iterable[Future[Any]], timeout: float | None) -> None:
     for future in futures:
+        if not isinstance(future, concurrent.futures.Future):
+            raise TypeError(
+                f"{brief_repr(future, 60)} is no future: give what submit() has returned, or the list of a map()"
+            )
         if not future.done():
             _before_waiting(future, timeout)
 
@@ -382,7 +348,11 @@ def wait(futures: Iterable[Future[R]], timeout: float | None = None) -> tuple[se
     """
     futures = list(futures)
     _help(futures, timeout)
-    done, not_done = concurrent.futures.wait(futures, timeout)
+    try:
+        done, not_done = concurrent.futures.wait(futures, timeout)
+    except BaseException:
+        _give_back(futures)
+        raise
     return done, not_done  # type: ignore[return-value]  # they are those that were given
 
 
@@ -397,4 +367,16 @@ def as_completed(futures: Iterable[Future[R]], timeout: float | None = None) -> 
     """
     futures = list(futures)
     _help(futures, timeout)
-    yield from concurrent.futures.as_completed(futures, timeout)  # type: ignore[misc]  # as above
+    try:
+        yield from concurrent.futures.as_completed(futures, timeout)  # type: ignore[misc]  # as above
+    except BaseException:
+        _give_back(futures)
+        raise
+
+
+def _give_back(futures: Iterable[Future[Any]]) -> None:
+    """Release the locks that the standard library has taken one by one when Ctrl-C came."""
+    for future in futures:
+        condition: Any = future._condition  # noqa: SLF001 it is one of ours
+        if type(condition) is Condition:
+            condition.give_back()

@@ -5,45 +5,59 @@ import copy
 import dataclasses
 import inspect
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Final
 
-from otelflow._core.flows.future import Future, FutureList, unmapped, value_of
+from otelflow._core.flows.future import Future, FutureList, unmapped
+from otelflow._core.flows.future_states import value_of
 from otelflow._core.policies.loops import running_trio
+from otelflow._core.text import classes
 from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import NotSubmittable
 
 # Of containers in containers, so deep is looked for futures.
 _DEPTH: Final = 20
-_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
+_PLAIN: Final = frozenset(map(id, (type(None), bool, int, float, str, bytes)))
+# A subclass of these may do anything when it is gone through, such as ask a database; so may a class of its own when it
+# is asked with isinstance(), or for a field.
+_ITEMS: Final[Mapping[type, Callable[[Any], Iterable[Any]]]] = {
+    list: list.__iter__,
+    tuple: tuple.__iter__,
+    dict: dict.values,
+    set: set.__iter__,
+    frozenset: frozenset.__iter__,
+    deque: deque.__iter__,
+}
 
 
 def futures_in(value: Any, depth: int = _DEPTH, seen: set[int] | None = None) -> Iterator[Future[Any]]:
     """Yield the futures in *value*: itself, or in lists, tuples, deques, sets, dicts and dataclasses."""
-    if type(value) in _PLAIN or not depth:
+    kind = type(value)
+    if id(kind) in _PLAIN or not depth:
         return
-    if isinstance(value, Future):
+    if issubclass(kind, Future):
         yield value
         return
     items = _items_of(value)
     seen = set() if seen is None else seen
     if items is None or id(value) in seen:  # it is looked at already: a list may hold itself
         return
+    if _PLAIN.issuperset(map(id, map(type, items))):  # a million numbers are looked at in C
+        return
     seen.add(id(value))
-    for item in items:
+    for item in _items_of(value) or ():
         yield from futures_in(item, depth - 1, seen)
 
 
 def _items_of(value: Any) -> Iterable[Any] | None:
     """Return what is looked at in *value*, or None if it is no container."""
-    if isinstance(value, list | tuple | set | frozenset | deque):
-        return value
-    if isinstance(value, dict):
-        return value.values()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
-    return None
+    kind = type(value)
+    for base, items in _ITEMS.items():
+        if issubclass(kind, base):
+            return items(value)
+    fields = classes.attribute(kind, "__dataclass_fields__")
+    return classes.own_values(value, fields) if type(fields) is dict else None
 
 
 def resolved(value: Any) -> Any:
@@ -59,9 +73,9 @@ class _Resolution:
 
     def of(self, value: Any) -> Any:
         """Return what comes in the place of *value*."""
-        if isinstance(value, Future):
+        if issubclass(type(value), Future):
             return value_of(value)
-        if type(value) in _PLAIN or next(futures_in(value), None) is None:
+        if id(type(value)) in _PLAIN or next(futures_in(value), None) is None:
             return value
         if id(value) not in self._values:
             self._values[id(value)] = value  # what cannot be changed once it is made, and holds itself, keeps itself
@@ -114,12 +128,14 @@ def upstream_of(wait_for: Iterable[Any], args: tuple[Any, ...], kwargs: Mapping[
         futures += wait_for
         wait_for = ()
     for value in (*wait_for, *args, *kwargs.values()):
-        if type(value) not in _PLAIN:
+        if id(type(value)) not in _PLAIN:
             futures += futures_in(value)
     return futures
 
 
 _END: Final = object()
+# Of a generator, which may be endless; a list may be longer
+_MOST_UNCOUNTED: Final = 1_000_000
 
 
 def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -142,6 +158,9 @@ def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list
         ends = [label for label, item in zip(labels, row, strict=True) if item is _END]
         if not ends:
             rows.append(tuple(row))
+            if len(rows) == _MOST_UNCOUNTED and not any(hasattr(value, "__len__") for value in values):
+                reason = f"map() got more than {_MOST_UNCOUNTED:,} items, and nothing tells how many there are"
+                raise NotSubmittable(name, reason, "if it is not endless, give it a list")
         elif len(ends) == sum(column is not None for column in columns):
             return rows
         else:

@@ -3,101 +3,39 @@
 import concurrent.futures
 import contextvars
 import functools
-from typing import Any, ClassVar, Final
+from _thread import get_ident
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import semconv
 from otelflow._core.flows import future_runners
-from otelflow._core.flows.future import (
-    Future,
-    FutureList,
-    Submitted,
-    assign,
-    begin,
-    failure_of,
-    has_failed,
-    is_open,
-    settle,
-    unmapped,
-    withdraw,
-)
+from otelflow._core.flows.future import Future, FutureList, Submitted, unmapped
 from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
+from otelflow._core.flows.future_groups import Group, MapRun
+from otelflow._core.flows.future_inputs import first_failed
 from otelflow._core.flows.future_owners import session_here
 from otelflow._core.flows.future_session import Session, works_for
+from otelflow._core.flows.future_states import assign, begin, failure_of, is_open, settle, tell_again, withdraw
 from otelflow._core.process.asyncio_loop import running_loop
-from otelflow._core.process.settings import settings
 from otelflow._core.runs import spans
-from otelflow._core.runs.current import current_run
-from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending, is_cancellation
+from otelflow._core.runs.endings import CANCELLED, Ending, ending_of, is_cancellation
 from otelflow._core.runs.engine import close_run, open_run
-from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import UpstreamFailed
 
+if TYPE_CHECKING:
+    from otelflow._core.runs.run import Run
+
 _COROUTINE: Final = "coroutine"
-
-
-class Group:
-    """The calls of one ``map()``: under one span, which ends with the last of them."""
-
-    def __init__(self, run: "MapRun", size: int, lock: Any) -> None:
-        self.context = contextvars.copy_context()
-        self._run = run
-        self._lock = lock
-        self._left = size
-        self._results: set[str] = set()
-        self.context.run(open_run, run)
-        if not size:
-            self.context.run(close_run, run, SUCCESS)
-
-    def ended(self, result: str) -> None:
-        """Count one that has ended with *result*."""
-        with self._lock:
-            self._results.add(result)
-            self._left -= 1
-            if self._left:
-                return
-        if not self._results.isdisjoint(semconv.FAILED_RESULTS):
-            ending = Ending(semconv.FAILURE)
-        else:
-            worst = next((word for word in (semconv.SKIP, semconv.CANCELLATION) if word in self._results), None)
-            ending = SUCCESS if worst is None else Ending(worst)
-        self.context.run(close_run, self._run, ending)
-
-
-class MapRun(Run):
-    """The span around the calls of one ``map()``; nobody counts it."""
-
-    __slots__ = ("_name", "_size")
-
-    kind: ClassVar[str] = ""
-
-    def __init__(self, name: str, size: int) -> None:
-        parent = current_run()
-        super().__init__(parent, settings() if parent is None else parent.settings)
-        self._name = name
-        self._size = size
-        if parent is not None:  # what is recorded in it, is recorded in its parent, which may see the error before
-            if parent.recorded is None:
-                parent.recorded = {}
-            self.recorded = parent.recorded
-
-    @property
-    def span_name(self) -> str:
-        """The name of its span."""
-        return semconv.MAP_SPAN + self._name
-
-    def attributes(self) -> dict[str, Any]:
-        """Return the span attributes that are known when the run starts."""
-        return {**super().attributes(), semconv.TASK_MAP_SIZE: self._size}
 
 
 class Call:
     """One call of a task that was submitted."""
 
     __slots__ = (
-        "args", "cancel_sent", "context", "definition", "future", "group", "index", "kwargs",
-        "loop", "loop_task", "run_of_task", "session", "upstream", "waits_for",
+        "args", "cancel_sent", "context", "definition", "future", "group", "index", "is_ended", "kwargs",
+        "loop", "loop_task", "run_of_task", "session", "taker", "upstream", "waits_for",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +62,9 @@ class Call:
         #: Cancels it where it was sent to, if it has not begun there, and tells whether that is so already
         self.cancel_sent: Any = None
         self.run_of_task: Run | None = None
+        #: The thread that runs it, or tells why it does not run; 0 until one does
+        self.taker = 0
+        self.is_ended = False
         self.waits_for = 0
         self.future: Future[Any] = Future(definition.name)
         assign(self.future, self)
@@ -147,17 +88,13 @@ class Call:
             self._start()
 
     def _start(self) -> None:
-        broken = self._broken_upstream()
+        broken = first_failed(self.upstream)
         if broken is not None:
             self.session.skip_in_turn(functools.partial(self._skip, broken))
         elif self.loop is not None:
             future_runners.start_on_loop(self)
         else:
             self.session.start(self)
-
-    def _broken_upstream(self) -> Future[Any] | None:
-        """Return the first future that it waits for and that has failed."""
-        return next((future for future in self.upstream if has_failed(future)), None) if self.upstream else None
 
     # The ways in which it ends
 
@@ -172,7 +109,7 @@ class Call:
     def help_beside(self) -> None:
         """Do as ``help`` in a thread beside this one, which goes on: it is a runner's, and waits."""
         session = self.session
-        if works_for.get() is session and id(self) in session.unstarted and (self.loop is None or self.waits_for):
+        if works_for.get() is session and self in session.unstarted and (self.loop is None or self.waits_for):
             session.do_beside(functools.partial(self.help, may_run=True))
 
     def _help_upstream(self) -> None:
@@ -190,25 +127,59 @@ class Call:
 
     def help_here(self, *, may_run: bool) -> None:
         """Do as ``help`` when what it waits for has ended."""
-        broken = self._broken_upstream()
+        broken = first_failed(self.upstream)
         if broken is not None:
             self._skip(broken)
         elif may_run and self.session.is_kept_waiting() and self.loop is None:
             self.run()
 
+    def take(self) -> bool:
+        """Tell whether it has not begun: who asks first runs it, or tells why it does not run."""
+        thread = get_ident()
+        if self.taker:
+            return False
+        # No thread can come in between, and no Ctrl-C: see close_run().
+        self.taker = thread
+        self.session.unstarted.pop(self, None)
+        return True
+
+    def drop(self, error: BaseException) -> None:
+        """End it with *error*, if this thread was to end it: as after Ctrl-C between any two steps."""
+        if self.taker != get_ident() or self.is_ended:
+            return
+        run = self.run_of_task
+        if (run is None or not run.is_closed) and comes_from_outside(error):
+            self._end_apart(ending_of(error, was_called=True))
+        else:
+            self.end(None, error)
+        tell_again(self.future)
+
+    def give_up(self, error: BaseException) -> None:
+        """End it with *error*, which has come while it was handed over, unless it runs."""
+        self.drop(error)
+        self.future.cancel()
+
     def run(self) -> None:
         """Run it in this thread, unless it has begun already."""
-        if self.claim():
-            self.context.run(self._run)
+        try:
+            if self.claim():
+                self.context.run(self._run)
+        except BaseException as error:
+            self.drop(error)
+            raise
 
     def claim(self) -> bool:
         """Tell whether the caller is to run or end it: it has not begun, and is not cancelled."""
-        if not self.session.take(self):
-            return False
-        if begin(self.future):
-            return True
-        assign(self.future, None)  # who waits for it has just been told
-        self._end_apart(CANCELLED)
+        try:
+            if not self.take():
+                return False
+            if begin(self.future):
+                return True
+            assign(self.future, None)  # who waits for it has just been told
+            self._end_apart(CANCELLED)
+        except BaseException as error:
+            self.drop(error)
+            raise
         return False
 
     def _run(self) -> None:
@@ -219,23 +190,27 @@ class Call:
                 import asyncio  # noqa: PLC0415 only for coroutine functions
 
                 value = asyncio.run(value)
-        except BaseException as error:  # noqa: BLE001 it is the future's, whatever it is
-            self.end(None, error)
-        else:
             self.end(value, None)
+        except BaseException as error:  # it is the future's, whatever it is
+            if self.is_ended:
+                raise
+            self.drop(error)
 
     async def run_on_loop(self) -> None:
         """Run it on the loop of this task, unless it was cancelled before."""
-        if not self.session.take(self):
-            return
         try:
-            value = await self._drive()
+            if not self.take():
+                return
+            self.end(await self._drive(), None)
         except BaseException as error:
-            self.end(None, error)
-            if not isinstance(error, Exception):
+            is_of_body = not self.is_ended
+            try:
+                self.drop(error)
+            except BaseException as interrupt:  # Ctrl-C
+                self.drop(interrupt)
                 raise
-        else:
-            self.end(value, None)
+            if not (is_of_body and isinstance(error, Exception)):
+                raise
 
     def _drive(self) -> Any:
         args, kwargs = self.args, self.kwargs
@@ -261,28 +236,48 @@ class Call:
 
         *result* is that of a run in another process.
         """
-        future, run = self.future, self.run_of_task
         try:
-            if run is not None and run.is_closed:
-                result = run.ending.result
-                if run.span is not INVALID_SPAN:
-                    future.span_context = spans.context_of(run.span)
+            if not self.is_ended:
+                self.is_ended = True
+                self._account(error, result)
+        except BaseException:
             if self.group is not None:
-                self.group.ended(result or semconv.ERROR)
-            is_failure = error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error)
-            if is_failure and self.session.flow_run is not None:  # the end of the flow tells of it
-                self.session.failures.append(future)
+                self.group.give_up()
+            raise
         finally:  # also after Ctrl-C: who waits for the future would wait for ever
             self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
-            settle(future, value, error)
-            self.session.forget(self)
+            try:
+                settle(self.future, value, error)
+            except BaseException:  # what is done of it, is not done again
+                settle(self.future, value, error)
+                tell_again(self.future)
+                raise
+            finally:
+                self.session.futures.pop(self, None)  # first: the end of the flow waits for what is in there
+                self.session.unstarted.pop(self, None)
+
+    def _account(self, error: BaseException | None, result: str | None) -> None:
+        future, run = self.future, self.run_of_task
+        if run is not None and run.is_closed:
+            result = run.ending.result
+            if run.span is not INVALID_SPAN:
+                future.span_context = spans.context_of(run.span)
+        if self.group is not None:
+            self.group.ended(result or semconv.ERROR)
+        is_failure = error is not None and not isinstance(error, UpstreamFailed) and not is_cancellation(error)
+        if is_failure and self.session.flow_run is not None:  # the end of the flow tells of it
+            self.session.failures.append(future)
 
     def cancelled(self) -> None:
         """Tell that it was cancelled before it ran, or stop it on its loop; the future is cancelled already."""
-        if self.session.take(self):
-            self._end_apart(CANCELLED)
-        elif self.loop is not None:
-            future_runners.cancel_on_loop(self)
+        try:
+            if self.take():
+                self._end_apart(CANCELLED)
+            elif self.loop is not None:
+                future_runners.cancel_on_loop(self)
+        except BaseException as error:
+            self.drop(error)
+            raise
 
     def take_back(self) -> bool:
         """Cancel it, if an executor has it and has not begun it; tell whether that is so."""
@@ -296,25 +291,26 @@ class Call:
         """Tell that it was cancelled where it was sent to, before it began."""
         if withdraw(self.future):  # else the flow was given up meanwhile
             self._end_apart(CANCELLED)
-        self.session.forget(self)
+        self.session.futures.pop(self, None)
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""
+        ending = Ending(semconv.ERROR, error)
         if self.claim():
-            self._end_apart(Ending(semconv.ERROR, error))
+            self._end_apart(ending)
 
     def _skip(self, upstream: Future[Any]) -> None:
+        ending = Ending(semconv.SKIP, UpstreamFailed(self.definition.name, upstream.task_name, failure_of(upstream)))
         if self.claim():
-            error = UpstreamFailed(self.definition.name, upstream.task_name, failure_of(upstream))
-            self._end_apart(Ending(semconv.SKIP, error))
+            self._end_apart(ending)
 
     def _end_apart(self, ending: Ending) -> None:
         try:
             # Another thread may be in its context, to hand it over.
             self.context.copy().run(self.end_unrun, ending)
         except BaseException:  # as in end(): Ctrl-C may come before that
-            settle(self.future, None, ending.error)
-            self.session.forget(self)
+            if not self.is_ended:
+                self.end(None, ending.error)
             raise
 
     def end_unrun(self, ending: Ending, started_ns: int = 0) -> None:
@@ -327,8 +323,12 @@ class Call:
     def _span_of(self, ending: Ending, started_ns: int = 0) -> None:
         run = self._new_run(self.args, self.kwargs)
         run.has_ended = not started_ns  # nobody is told that it runs
-        open_run(run, started_ns)
-        close_run(run, ending)
+        try:
+            open_run(run, started_ns)
+            close_run(run, ending)
+        except BaseException:  # Ctrl-C: what is done is not done again
+            close_run(run, ending)
+            raise
 
 
 def submit(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
@@ -337,7 +337,11 @@ def submit(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[s
     if type(wait_for) is not tuple or wait_for:
         wait_for = checked_wait_for(definition.name, wait_for)
     call = Call(definition, args, kwargs, upstream_of(wait_for, args, kwargs), session_here())
-    call.begin()
+    try:
+        call.begin()
+    except BaseException as error:
+        call.give_up(error)
+        raise
     return call.future
 
 
@@ -347,14 +351,22 @@ def submit_each(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: d
     rows = rows_of(definition.name, args, kwargs)
     session = session_here()
     upstream = upstream_of(checked_wait_for(definition.name, wait_for), (), {})
-    group = Group(MapRun(definition.name, len(rows)), len(rows), session.lock)
-    calls = []
-    for index, row in enumerate(rows):
-        own_args, own_kwargs = row[: len(args)], dict(zip(kwargs, row[len(args) :], strict=True))
-        own = upstream_of((), own_args, own_kwargs)
-        own_upstream = [*upstream, *own] if own else upstream  # one list for all that have no own
-        calls.append(Call(definition, own_args, own_kwargs, own_upstream, session, group, index))
-    futures = FutureList(call.future for call in calls)
-    for call in calls:
-        call.begin()
+    run = MapRun(definition.name, len(rows))
+    calls: list[Call] = []
+    try:
+        group = Group(run, len(rows), session.lock)
+        for index, row in enumerate(rows):
+            own_args, own_kwargs = row[: len(args)], dict(zip(kwargs, row[len(args) :], strict=True))
+            own = upstream_of((), own_args, own_kwargs)
+            own_upstream = [*upstream, *own] if own else upstream  # one list for all that have no own
+            calls.append(Call(definition, own_args, own_kwargs, own_upstream, session, group, index))
+        futures = FutureList(call.future for call in calls)
+        for call in calls:
+            call.begin()
+    except BaseException as error:
+        for call in calls:
+            call.give_up(error)
+        if run.started_ns:
+            close_run(run, ending_of(error, was_called=True))
+        raise
     return futures

@@ -68,12 +68,13 @@ class _Pool:
             if len(self._threads) >= self._most:
                 return
             thread = threading.Thread(target=self._do, name=f"otelflow-task_{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
             try:
+                self._threads.append(thread)
                 thread.start()
-            except RuntimeError:
-                self._threads.remove(thread)
-                if not self._threads:
+            except BaseException as error:  # Ctrl-C, too: it may have begun, and be one more then
+                if thread in self._threads:
+                    self._threads.remove(thread)
+                if not (isinstance(error, RuntimeError) and self._threads):
                     raise
 
     def _do(self) -> None:

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otelflow._core.flows.future import Future, Submitted, assign, failure_of, until_done
+from otelflow._core.flows.future import Future, Submitted, until_done
+from otelflow._core.flows.future_states import assign, failure_of
 from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.asyncio_loop import running_loop
@@ -81,9 +82,9 @@ class Session:
         self.context = contextvars.Context() if flow_run is None else contextvars.copy_context()
         #: Whether nothing is waited for any more
         self.is_given_up = False
-        #: By the id of the call: the futures of what has not ended, and the calls that have not begun
-        self.futures: dict[int, Future[Any]] = {}
-        self.unstarted: dict[int, Submitted] = {}
+        #: The calls that have not ended, with their futures, and those that have not begun
+        self.futures: dict[Submitted, Future[Any]] = {}
+        self.unstarted: dict[Submitted, Future[Any]] = {}
         #: The asyncio tasks of calls that run on a loop, and the contexts of those
         self.loop_tasks: dict[Any, contextvars.Context] = {}
         #: By thread: what it has yet to skip, as long as it skips something; and the same of what it hands over
@@ -113,16 +114,7 @@ class Session:
 
     def add(self, call: Submitted) -> None:
         """Remember *call*, which was submitted."""
-        self.unstarted[id(call)] = call
-        self.futures[id(call)] = call.future
-
-    def take(self, call: Submitted) -> bool:
-        """Tell whether *call* has not begun: who asks first runs it, or tells why it does not run."""
-        return self.unstarted.pop(id(call), None) is not None
-
-    def forget(self, call: Submitted) -> None:
-        """Be done with *call*."""
-        self.futures.pop(id(call), None)
+        self.unstarted[call] = self.futures[call] = call.future
 
     def start(self, call: Submitted) -> None:
         """Hand *call* to the runner, now or when there is room."""
@@ -141,18 +133,25 @@ class Session:
                 error.__cause__ = cause
             call.fail(error)
             return
-        with self.lock:
-            if self._handed >= runner.window:
-                self._backlog.append(call)
-                return
-            self._handed += 1
-        self._hand(runner, call)
+        is_handed = False
+        try:
+            with self.lock:
+                if self._handed >= runner.window:
+                    self._backlog.append(call)
+                    return
+                self._handed += 1
+                is_handed = True
+            self._hand(runner, call)
+        except BaseException:  # Ctrl-C; one too many in the runner does no harm, and one too few would for ever
+            self._handed -= is_handed
+            raise
 
     def _hand(self, runner: Runner, call: Submitted) -> None:
         try:
             runner.start(call, self._finished)
-        except Exception as error:  # an executor is foreign code, and may take nothing any more
-            if comes_from_outside(error):
+        except BaseException as error:  # an executor is foreign code, and may take nothing any more
+            if not isinstance(error, Exception) or comes_from_outside(error):
+                call.give_up(error)
                 raise
             call.fail(error)
             self._finished()
@@ -164,7 +163,7 @@ class Session:
     def _hand_next(self) -> None:
         """Hand the next call to the runner, in the place of one that has ended."""
         with self.lock:
-            while self._backlog and id(self._backlog[0]) not in self.unstarted:
+            while self._backlog and self._backlog[0] not in self.unstarted:
                 self._backlog.popleft()  # it was cancelled
             if not self._backlog:
                 self._handed -= 1
@@ -210,8 +209,7 @@ class Session:
     def cancel(self, inside: Run | None = None) -> None:
         """Cancel what has not begun, and what runs on a loop; only what was submitted *inside* of that run, if any."""
         # First what waits to be handed over, or it would take the place of what is taken back.
-        unstarted = [call.future for call in list(self.unstarted.values())]
-        for future in _submitted_in(inside, [*unstarted, *list(self.futures.values())]):
+        for future in _submitted_in(inside, [*list(self.unstarted.values()), *list(self.futures.values())]):
             future.cancel()
 
     def begin_again(self, attempt: Run) -> None:
@@ -273,12 +271,21 @@ class Session:
 
     async def cancel_async(self, error: BaseException) -> None:
         """Cancel what has not begun or runs on a loop, and wait for the rest, as the flow ends with *error*."""
-        self.cancel()
+        try:
+            self.cancel()
+        except BaseException:  # Ctrl-C while it fails already
+            self.give_up()
+            raise
         has_ended = False
         if type(error) is not GeneratorExit:  # it may not wait
             with contextlib.suppress(BaseException):  # *error* comes out; who cancels once more waits no longer
-                loop = running_loop()  # trio has none, and there nothing is said
-                timer = None if loop is None else loop.call_later(_SECONDS_OF_SILENCE, self._tell_of_waiting)
+                loop, timer = running_loop(), None
+                if loop is not None:
+                    timer = loop.call_later(_SECONDS_OF_SILENCE, self._tell_of_waiting)
+                elif self.futures:  # in trio
+                    timer = threading.Timer(_SECONDS_OF_SILENCE, self._tell_of_waiting)
+                    timer.daemon = True
+                    timer.start()
                 try:
                     await self.end_async()
                 finally:
@@ -292,6 +299,7 @@ class Session:
         """Do as ``wait`` while the loop goes on, and wait for what runs there, too; ``end`` is still to be called."""
         while True:
             contexts = list(self.loop_tasks.items())
+            contexts = [(task, context) for task, context in contexts if not task.done()]  # Ctrl-C may have left some
             loop_tasks = {task for task, context in contexts if inside is None or is_inside(context, inside)}
             futures = [] if self.is_given_up else _submitted_in(inside, self._left())
             if not (loop_tasks or futures):
@@ -359,7 +367,13 @@ def _in_turn(by_thread: dict[int, deque[Callable[[], None]]], action: Callable[[
     waiting = by_thread[thread] = deque((action,))
     try:
         while waiting:
-            waiting.popleft()()
+            waiting[0]()
+            waiting.popleft()
+    except BaseException:  # Ctrl-C: what waits for the rest would wait for ever; what was done is not done again
+        while waiting:
+            waiting[0]()
+            waiting.popleft()
+        raise
     finally:
         del by_thread[thread]
 

@@ -1,7 +1,7 @@
 """What type checkers see of a task; imported for types only, since to make protocols takes a good part of an import."""
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, final, overload
 
 from otelflow._core.flows.future import Future, FutureList
 
@@ -12,10 +12,23 @@ S = TypeVar("S")
 V_co = TypeVar("V_co", covariant=True)
 
 WaitFor = Future[Any] | Sequence[Future[Any]]
-# How a class method is bound to its class: mypy binds plain functions only, others ask __get__. For mypy, MYPY is
-# always true.
+# How a class method is bound to its class: mypy binds plain functions only, others ask __get__, and take the first
+# overload that fits. For mypy, MYPY is always true.
 MYPY = False
-ClassMethod = Callable[Concatenate[type[S], P], R]
+
+
+class _TakesClass(Protocol):
+    """A class method before it is one: by its name, since ``object`` and type variables could be the class, too."""
+
+    def __call__(self, cls: Any, *args: Any, **kwargs: Any) -> Any: ...
+
+
+ClassMethod = TypeVar("ClassMethod", bound=_TakesClass)
+
+
+@final
+class Other:
+    """Beside it in a union: so mypy says Any of a function without annotations, which could be either."""
 
 
 class TaskFunction(Protocol[P, V_co]):
@@ -46,6 +59,8 @@ class TaskFunction(Protocol[P, V_co]):
     def __get__(self, instance: None, owner: object = None) -> "TaskFunction[P, V_co]": ...
     @overload
     def __get__(self: "TaskFunction[Concatenate[S, Q], R]", instance: S, owner: object = None) -> Callable[Q, R]: ...
+    @overload  # of a static method
+    def __get__(self, instance: object, owner: object = None) -> "TaskFunction[P, V_co]": ...
 
 
 class Decorator(Protocol):
@@ -54,7 +69,7 @@ class Decorator(Protocol):
     if MYPY:
 
         @overload
-        def __call__(self, target: ClassMethod[S, P, R], /) -> ClassMethod[S, P, R]: ...
+        def __call__(self, target: ClassMethod | Other, /) -> ClassMethod: ...
         @overload
         def __call__(self, target: Callable[P, R], /) -> TaskFunction[P, R]: ...
     else:

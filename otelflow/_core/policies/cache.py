@@ -58,6 +58,7 @@ class _Cache:
                 return value
             finally:
                 step.release()
+                del step  # as in drivers.function()
 
         return run_or_reuse
 
@@ -82,6 +83,7 @@ class _Cache:
                 return value
             finally:
                 await _released(step)
+                del step
 
         return run_or_reuse
 

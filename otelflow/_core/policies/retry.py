@@ -206,6 +206,7 @@ class Retry:
                     except BaseException as error:
                         delay = call.failed(attempt, error)
                         if delay is None:
+                            del attempt  # as in drivers.function()
                             raise
                     else:
                         return value
@@ -216,6 +217,7 @@ class Retry:
                     call.waited()
             finally:
                 call.end()
+                del call
 
         return retried
 
@@ -236,6 +238,7 @@ class Retry:
                     except BaseException as error:
                         delay = call.failed(attempt, error)
                         if delay is None:
+                            del attempt  # as in drivers.function()
                             raise
                     else:
                         return value
@@ -245,6 +248,7 @@ class Retry:
                     call.waited()
             finally:
                 call.end()
+                del call
 
         return retried
 

@@ -129,6 +129,7 @@ class Timeout:
             if not thread.has_ended:
                 _leaves_running(run)
                 raise limit.error(run, is_running=True)
+            del run  # as in drivers.function()
             value = thread.result()
             warn_of_awaitable(value, limit.name, "timeout")
             return value
@@ -142,22 +143,25 @@ class Timeout:
         @functools.wraps(body)
         async def limited(*args: Any, **kwargs: Any) -> Any:
             run = current_run()
-            trio = running_trio()
-            if trio is not None:
-                with trio.move_on_after(limit.seconds):
-                    return await body(*args, **kwargs)
-                raise limit.error(run, is_running=_leaves_running(run))
-            import asyncio  # noqa: PLC0415 its loop runs, so it is there
-
-            scope = asyncio.timeout(limit.seconds)
             try:
-                async with scope:
-                    return await body(*args, **kwargs)
-            except TimeoutError as error:
-                # Not the body's own: it was cancelled at the deadline alone.
-                if scope.expired() and isinstance(error.__cause__, asyncio.CancelledError):
-                    raise limit.error(run, is_running=_leaves_running(run)) from error.__cause__
-                raise
+                trio = running_trio()
+                if trio is not None:
+                    with trio.move_on_after(limit.seconds):
+                        return await body(*args, **kwargs)
+                    raise limit.error(run, is_running=_leaves_running(run))
+                import asyncio  # noqa: PLC0415 its loop runs, so it is there
+
+                scope = asyncio.timeout(limit.seconds)
+                try:
+                    async with scope:
+                        return await body(*args, **kwargs)
+                except TimeoutError as error:
+                    # Not the body's own: it was cancelled at the deadline alone.
+                    if scope.expired() and isinstance(error.__cause__, asyncio.CancelledError):
+                        raise limit.error(run, is_running=_leaves_running(run)) from error.__cause__
+                    raise
+            finally:
+                del run  # as in drivers.function()
 
         return limited
 

@@ -1,14 +1,16 @@
 """Find exporters, samplers and id generators by the names that OpenTelemetry's variables use."""
 
+import contextlib
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final
 
 from otelflow._core.text.hints import quotes_in, suggestion
 from otelflow.errors import ConfigurationError
 
+_PROVIDER_VARIABLES: Final = {kind: f"OTEL_PYTHON_{kind.upper()}_PROVIDER" for kind in ("tracer", "meter", "logger")}
 _OTLP: Final = "opentelemetry.exporter.otlp.proto"
 _SDK: Final = "opentelemetry.sdk"
 # What is imported by its name where nothing is registered: in an application that was frozen without the metadata of
@@ -77,8 +79,22 @@ def load(group: str, name: str, variable: str) -> Any:
     raise ConfigurationError(f"{variable}: nothing is registered as {name!r}{cure}")
 
 
-def check_provider(kind: str, variable: str) -> None:
-    """Raise ConfigurationError when *variable* names a provider (tracer, logger) that OpenTelemetry cannot make."""
+def check_provider(kind: str) -> None:
+    """Raise ConfigurationError when a variable names a provider (tracer, logger) that OpenTelemetry cannot make."""
+    variable = _PROVIDER_VARIABLES[kind]
     name = os.environ.get(variable)
-    if name is not None:
+    if name:
         load(f"opentelemetry_{kind}_provider", name, variable)
+
+
+@contextlib.contextmanager
+def empty_is_unset() -> Iterator[None]:
+    """Take the variables of providers away meanwhile that are empty: for these, OpenTelemetry looks for the name ''."""
+    empty = [variable for variable in _PROVIDER_VARIABLES.values() if os.environ.get(variable) == ""]
+    for variable in empty:
+        del os.environ[variable]
+    try:
+        yield
+    finally:
+        for variable in empty:
+            os.environ[variable] = ""

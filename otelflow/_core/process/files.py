@@ -119,6 +119,14 @@ class Folder:
             return None
         return StoredFile(name, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
 
+    def changed(self, name: str) -> float:
+        """Return when content or status of the file *name* was changed last, which nobody can set; 0 if it is gone."""
+        path, descriptor = self.address(name)
+        try:
+            return os.stat(path, dir_fd=descriptor, follow_symlinks=False).st_ctime
+        except OSError:
+            return 0.0
+
     def subfolder(self, name: str, *, is_made: bool = False) -> "Folder":
         """Return the folder *name*, held open; one that is missing is made when *is_made*."""
         path, descriptor = self.address(name)

@@ -84,7 +84,9 @@ def _own_folder() -> Folder:
     if sys.platform == "win32":
         raise OSError("nothing can be locked")
     user = os.geteuid()
+    chosen = tempfile.tempdir
     path = Path(tempfile.gettempdir()).resolve() / f"otelflow-instances-{user}"
+    tempfile.tempdir = chosen  # the program's own first question decides where its files lie, and reads TMPDIR then
     path.mkdir(mode=0o700, exist_ok=True)
     folder = Folder(path)
     if folder.status().st_uid != user:

@@ -33,6 +33,7 @@ class _Settings(State):
 
     in_force: Settings | None = None
     arguments: dict[str, _Origin]
+    is_lenient: bool
 
     def reset(self) -> None:
         """Read variables and files anew at the next run."""
@@ -42,6 +43,7 @@ class _Settings(State):
             redaction.use_patterns(())
         self.in_force = None
         self.arguments = {}
+        self.is_lenient = False
 
 
 _settings: Final = _Settings()
@@ -68,6 +70,11 @@ def configure(**arguments: Any) -> Settings:
     return _read(is_strict=True)
 
 
+def be_lenient() -> None:
+    """Ignore with one warning, also in ``configure()``, what variables and files say wrongly; arguments are errors."""
+    _settings.is_lenient = True
+
+
 def replace(names: Iterable[str], arguments: Mapping[str, Any]) -> None:
     """Put *arguments* in force as ``configure`` does, in the place of those with *names*."""
     for name in names:
@@ -83,7 +90,7 @@ def _read(*, is_strict: bool) -> Settings:
     values = {name: value for name, (value, _) in sources.items()}
     in_force = Settings(values, {name: origin for name, (_, origin) in sources.items()})
     patterns = _compile(in_force.redact, mistakes)
-    if mistakes and is_strict:
+    if mistakes and is_strict and not _settings.is_lenient:
         raise mistakes[0]
     for mistake in mistakes:
         # What stands before the value: what is wrong with one setting silences nothing of another

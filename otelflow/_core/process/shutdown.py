@@ -42,6 +42,7 @@ class _Shutdown(State):
         self.deliverers: Final[weakref.WeakSet[Deliverer]] = weakref.WeakSet()
         self.deliveries = {}
         self.late_modules: Final[list[str]] = []
+        self.has_begin = False  # at the exit of the process
         super().__init__()
 
     def reset(self) -> None:
@@ -165,10 +166,15 @@ def begin_end() -> None:
             deliverer.deliver_soon()
 
 
-def begin_end_at_exit() -> None:
-    """Call ``begin_end()`` at exit, before whatever has registered an exit function until now."""
-    atexit.unregister(begin_end)
-    atexit.register(begin_end)
+def begin_end_at_exit(*, is_moved: bool = True) -> None:
+    """Call ``begin_end()`` at exit, before whatever has registered an exit function until now.
+
+    Unless *is_moved*, a place that it has among them already stays as it is.
+    """
+    if is_moved or not _shutdown.has_begin:
+        _shutdown.has_begin = True
+        atexit.unregister(begin_end)
+        atexit.register(begin_end)
 
 
 @contextmanager

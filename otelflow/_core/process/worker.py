@@ -73,6 +73,8 @@ class Worker:
             if self.thread is not None or self.is_closed:
                 return self.thread is not None
             thread = self.thread = threading.Thread(target=self._run, name="otelflow-worker", daemon=True)
+        # Not earlier: of a program that OpenTelemetry sets up, all providers and their exit functions are there by now.
+        shutdown.begin_end_at_exit(is_moved=False)
         try:
             thread.start()
         except RuntimeError:  # there is none to be had, or the interpreter is shutting down: the owner works itself

@@ -42,11 +42,14 @@ def function(new_run: NewRun) -> Callable[..., Any]:
         except BaseException as error:
             run.has_ended = True
             unfillable = run.definition.call_error(run, error, args, kwargs) if type(error) is TypeError else None
-            if close_with(run, unfillable or error):
+            stays_inside = close_with(run, unfillable or error)
+            del run  # it knows the error, which holds this frame: all that is in it would wait for the collector
+            if stays_inside:
                 return None
             if unfillable is not None:
                 raise unfillable from None
             raise
+        del run  # a frame inside may be held by an error that was caught there, and hold this one
         return value
 
     return run_function
@@ -153,7 +156,9 @@ async def _awaited(run: Run, body: Awaitable[Any], _: "_CloseWhenDropped") -> An
         close_run(run, SUCCESS, value)
     except BaseException as error:
         run.has_ended = True
-        if close_with(run, error):
+        stays_inside = close_with(run, error)
+        del run, _  # as in function()
+        if stays_inside:
             return None
         raise
     return value
@@ -185,8 +190,14 @@ def coroutine(new_run: NewRun) -> Callable[..., Any]:
         except BaseException as error:
             run.has_ended = True
             if run.session is not None:
-                await run.session.cancel_async(error)
-            if close_with(run, error):
+                try:
+                    await run.session.cancel_async(error)
+                except BaseException:  # Ctrl-C
+                    close_with(run, error)
+                    raise
+            stays_inside = close_with(run, error)
+            del run  # as in function()
+            if stays_inside:
                 return None
             raise
         return value
@@ -239,7 +250,7 @@ def generator(new_run: NewRun) -> Callable[..., Any]:
             raise
         finally:
             run.has_ended = True
-            argument = None  # an exception thrown in would hold this frame, and this frame it
+            del run, argument  # an exception thrown in would hold this frame, and this frame it; as in function()
 
     return run_generator
 
@@ -276,7 +287,7 @@ def async_generator(new_run: NewRun) -> Callable[..., Any]:
                 raise
         finally:
             run.has_ended = True
-            argument = None  # an exception thrown in would hold this frame, and this frame it
+            del run, argument  # an exception thrown in would hold this frame, and this frame it; as in function()
 
     return run_async_generator
 

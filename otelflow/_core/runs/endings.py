@@ -12,6 +12,7 @@ from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded, redact
 from otelflow._core.text.regex import lazy_compile
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, printable, safe_str, type_name
+from otelflow.errors import UpstreamFailed
 
 # Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
 _READ: Final = 262_144
@@ -207,7 +208,7 @@ def ending_of(error: BaseException, *, was_called: bool) -> Ending:
     if is_cancellation(error):
         return Ending(semconv.CANCELLATION, error)
     if not was_called:
-        return Ending(semconv.ERROR, error)
+        return Ending(semconv.SKIP if type(error) is UpstreamFailed else semconv.ERROR, error)
     # A timeout is one, or a group of timeouts and of what was stopped for them.
     is_timeout = all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaves(error))
     return Ending(semconv.TIMEOUT if is_timeout else semconv.FAILURE, error)

@@ -4,9 +4,12 @@
 where that is no abstract base class.
 """
 
+import contextlib
 import os
 import sys
-from typing import Final
+from collections.abc import Iterable
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any, Final
 
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _DICT: Final = type.__dict__["__dict__"]
@@ -35,6 +38,22 @@ def attribute(kind: type, name: str) -> object:
 def names_in(kind: type) -> set[str]:
     """Return the names of all that objects of *kind* have from their class."""
     return set().union(*(_DICT.__get__(base) for base in bases(kind)))
+
+
+def own_values(value: object, names: Iterable[str]) -> list[Any]:
+    """Return what *value* itself holds under *names*, in its dict or its slots; no property and no method is asked."""
+    kind = type(value)
+    descriptor = attribute(kind, "__dict__")
+    state = descriptor.__get__(value) if type(descriptor) is GetSetDescriptorType else {}
+    values = []
+    for name in names:
+        slot = attribute(kind, name)
+        if type(slot) is MemberDescriptorType:
+            with contextlib.suppress(AttributeError):  # it is empty
+                values.append(slot.__get__(value))
+        elif name in state:
+            values.append(state[name])
+    return values
 
 
 def module_of(kind: type) -> str:

@@ -6,7 +6,7 @@ passes. What is looked for: values of a known shape, passwords in addresses, and
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from otelflow._core.text import secret_notations, secret_patterns, secret_places
@@ -27,6 +27,7 @@ _MARGIN: Final = 512
 # Nested deeper than this, a container is shown as text.
 _DEPTH: Final = 64
 _NAME_LENGTH: Final = 80
+_QUOTING: Final = ("'", '"', "\\")  # the first of what joins a name in quotes to its value
 
 # The patterns that the settings add, in one piece: a slice is replaced at once, also while another thread reads.
 _additions: Final[list[re.Pattern[str]]] = []
@@ -221,31 +222,39 @@ def _hide_after(pattern: str, text: str) -> str:
     """Hide each value after a secret's name; a value that is none may have names inside, so it is read on."""
     pieces, done = list[str](), 0
     names: dict[str, tuple[str, ...]] = {}  # of those that mean the same whatever stands before them
-    for name in lazy_compile(pattern).finditer(text):
-        if name.start() < done:
+    value_after = _VALUES_AFTER.get(pattern, _value)
+    for match in lazy_compile(pattern).finditer(text):
+        if match.start() < done:
             continue
-        word = name["name"]
-        words = names.get(word)
+        name, join = match.group("name", "join")
+        words = names.get(name)
         if words is None:
-            words = _words_before(name, text)
-            if word.lower() not in secret_patterns.SECOND_WORDS:
-                names[word] = words
-        value = _value_after(name, pattern, words, text) if words else None
-        if value is None or not _is_named_secret(value[0], words, name, pattern):
+            words = _words_before(match, text)
+            if name.lower() not in secret_patterns.SECOND_WORDS:
+                names[name] = words
+        value = value_after(match, words, text) if words else None
+        if value is None or not _is_named_secret(value[0], words, match, pattern):
             continue
         start, end = _within_quotes(value)
-        # A number or a list under a name in quotes becomes a text in quotes: what was JSON still is.
-        key = lazy_compile(secret_notations.KEY_END).match(name["join"]) if start == value.start() else None
-        pieces += (text[done:start], f"{key['quote']}{REDACTED}{key['quote']}" if key is not None else REDACTED)
+        hidden = REDACTED
+        if join[:1] in _QUOTING and start == value.start():
+            # A number or a list under a name in quotes becomes a text in quotes: what was JSON still is.
+            key = lazy_compile(secret_notations.KEY_END).match(join)
+            hidden = f"{key['quote']}{REDACTED}{key['quote']}" if key is not None else REDACTED
+        pieces += (text[done:start], hidden)
         done = end
     return "".join((*pieces, text[done:])) if pieces else text
 
 
 def _within_quotes(value: re.Match[str]) -> tuple[int, int]:
     """Return where the text of *value* begins and ends: its quotes stay, so that JSON is still JSON."""
-    opening = lazy_compile(secret_notations.QUOTES).match(value[0])
-    start = value.start() + (len(opening[0]) if opening else 0)
-    return start, value.end() - (opening is not None and value.end() > start and value[0][-1] in "\"'")
+    start, end = value.span()
+    whole = value[0]
+    if "'" not in whole and '"' not in whole:  # most
+        return start, end
+    opening = lazy_compile(secret_notations.QUOTES).match(whole)
+    start += len(opening[0]) if opening else 0
+    return start, end - (opening is not None and end > start and whole[-1] in "\"'")
 
 
 def _hide_before_names(text: str) -> str:
@@ -273,72 +282,78 @@ def _words_before(match: re.Match[str], text: str) -> tuple[str, ...]:
     return secret_name(name)
 
 
-def _value_after(match: re.Match[str], pattern: str, words: tuple[str, ...], text: str) -> re.Match[str] | None:
+def _value(match: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
     start = match.end()
-    if (
-        pattern == secret_notations.NAME
-        and match["join"] == ": "
-        and secret_patterns.SPOKEN_NAMES.isdisjoint(words)
-        and lazy_compile(secret_notations.PROSE).match(text, start)
-    ):
-        return None  # before a value is looked for, which may be as long as the line
-    if pattern in (secret_notations.ELEMENT, secret_notations.ENTRY, secret_notations.PROPERTY):
-        return lazy_compile(secret_notations.TEXT_NODE).match(text, start)
-    if pattern.endswith(secret_notations.HOLDER):
-        key = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, start)
-        return lazy_compile(secret_notations.VALUE).match(text, key.end()) if key is not None else None
-    if pattern == secret_notations.NAME and match["join"].endswith("\n"):
-        return lazy_compile(secret_notations.LINE if "<<" in match["join"] else secret_notations.BLOCK).match(
-            text, start
-        )
-    if (
-        pattern == secret_notations.NAME
-        and match["join"] == "="
-        and "." in match["name"]
-        and (match.start() == 0 or text[match.start() - 1] == "\n")
-    ):
-        return lazy_compile(secret_notations.LINE).match(text, start) or lazy_compile(secret_notations.VALUE).match(
-            text, start
-        )
-    cookies = None
     if not secret_patterns.WHOLE_LINE_NAMES.isdisjoint(words):
         cookies = lazy_compile(secret_notations.COOKIES).match(text, start)
-    value = cookies or lazy_compile(secret_notations.VALUE).match(text, start)
+        if cookies is not None:
+            return cookies
+    value = lazy_compile(secret_notations.VALUE).match(text, start)
     if words[-1] == "authorization" and value is not None and value[0].isalpha() and not is_ordinary(value[0]):
         return lazy_compile(secret_notations.ANY_SCHEME).match(text, start) or value
     return value
 
 
+def _value_of_name(match: re.Match[str], words: tuple[str, ...], text: str) -> re.Match[str] | None:
+    start, join = match.end(), match["join"]
+    if join == ": ":
+        if secret_patterns.SPOKEN_NAMES.isdisjoint(words) and lazy_compile(secret_notations.PROSE).match(text, start):
+            return None  # before a value is looked for, which may be as long as the line
+    elif join == "=":
+        if "." in match["name"] and text[match.start() - 1 : match.start()] in ("", "\n"):
+            line = lazy_compile(secret_notations.LINE).match(text, start)
+            return line or lazy_compile(secret_notations.VALUE).match(text, start)
+    elif join.endswith("\n"):
+        block = secret_notations.LINE if "<<" in join else secret_notations.BLOCK
+        return lazy_compile(block).match(text, start)
+    return _value(match, words, text)
+
+
+def _value_of_element(match: re.Match[str], _: tuple[str, ...], text: str) -> re.Match[str] | None:
+    return lazy_compile(secret_notations.TEXT_NODE).match(text, match.end())
+
+
+def _held_value(match: re.Match[str], _: tuple[str, ...], text: str) -> re.Match[str] | None:
+    key = lazy_compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE).match(text, match.end())
+    return lazy_compile(secret_notations.VALUE).match(text, key.end()) if key is not None else None
+
+
+# How the value is found after what a pattern finds; after the other patterns it stands as it is.
+_VALUES_AFTER: Final[Mapping[str, Callable[[re.Match[str], tuple[str, ...], str], re.Match[str] | None]]] = {
+    secret_notations.NAME: _value_of_name,
+    secret_notations.ELEMENT: _value_of_element,
+    secret_notations.ENTRY: _value_of_element,
+    secret_notations.PROPERTY: _value_of_element,
+    "(?ix)" + secret_notations.HOLDER: _held_value,
+}
+
+
 def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], pattern: str) -> bool:
     """Tell whether *value* is a secret after the name, and after what joins the two, of *match*."""
+    join = match["join"]
     if pattern == secret_notations.SPOKEN:
-        is_said = any(map(str.isalpha, match["join"]))
-        is_quoted = value[:1] in ("'", '"')
-        if is_said and is_quoted and len(value) > 5:
+        is_said = not join.isspace() and any(map(str.isalpha, join))
+        if is_said and value[:1] in ("'", '"') and len(value) > 5:
             return is_secret_value(value, words, is_spoken=False)
-        bare = lazy_compile(secret_notations.QUOTES).sub("", value).rstrip(".,!?:;")
-        least = 0 if is_said else 6 if words[-1] in secret_patterns.PASSWORD_NAMES else 16
+        has_quotes = "'" in value or '"' in value
+        bare = (lazy_compile(secret_notations.QUOTES).sub("", value) if has_quotes else value).rstrip(".,!?:;")
+        is_password = words[-1] in secret_patterns.PASSWORD_NAMES
+        if is_said and is_password and lazy_compile(secret_notations.PHRASE).fullmatch(bare):
+            return True
+        least = 0 if is_said else 6 if is_password else 16
         if len(bare) < least or (not is_said and (match["name"].lower() == "secret" or bare.isdecimal())):
             return False
         if lazy_compile(secret_notations.TECHNICAL).match(bare):
             return False
         return is_secret_value(bare, words, is_spoken=True)
-    before = match.string[match.start() - 1 : match.start()]
-    if (
-        pattern == secret_notations.NAME
-        and before
-        and before in "\"'"
-        and value.startswith(before)
-        and before not in match["join"]
-    ):
-        return False  # the quote ends a text that asks for the secret: "Password: "
-    if pattern.endswith(secret_notations.HOLDER) and value[0] in "{[":
-        return False
-    if value.isalpha() and match["join"].endswith(('" : ', "' : ")):
+    if pattern != secret_notations.NAME:
+        is_object = value[0] in "{[" and pattern.endswith(secret_notations.HOLDER)
+        return not is_object and is_secret_value(value, words, is_spoken=False)
+    if value[0] in "\"'":
+        before = match.string[match.start() - 1 : match.start()]
+        if before == value[0] and before not in join:
+            return False  # the quote ends a text that asks for the secret: "Password: "
+    elif join.endswith(('" : ', "' : ")) and value.isalpha():
         return False  # volume "token" : configmap not found
-    is_listed = (
-        pattern == secret_notations.NAME
-        and ("," in match["join"] or "->" in match["join"])
-        and not match["name"].startswith("-")
-    )
+    is_listed = ("," in join or "->" in join) and not match["name"].startswith("-")
     return is_secret_value(value, words, is_spoken=is_listed)

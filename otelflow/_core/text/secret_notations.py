@@ -35,16 +35,17 @@ KEY_END: Final = r"(?P<quote>\\{0,3}[\"'])[^,]*:"
 SPOKEN: Final = r"""(?ix)
     (?<![a-z])
     (?P<name> pass(?:word|wd|phrase|code|wort)|kennwort|mot[ ]de[ ]passe|pwd|pw|pin|token|secret
+            | (?:t?otp|mfa|fa)[ _\-]seed
             | secret[ _\-]?access[ _\-]?key
             | (?: api|access|secret|private|signing|encryption|master|account|shared|auth|license|ssh|network|wifi
-                | recovery|verification|security|activation|unlock|backup|otp
+                | unseal|recovery|verification|security|activation|unlock|backup|otp
                 | login|reset|confirmation|one[ _\-]time ) [ _\-]? (?:key|code) )
     (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by|di|do|da|del|della)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
               (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est|è|é
                        | (?:set|changed|reset|updated|rotated)(?=[ ]to))
                   (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
                   [ ]{0,2}[:=]?[ ]{1,3}
-                | :\s{1,4} )
+                | (?:[ ]\#?\d{1,2})?:\s{1,4} )
             | [ \t]{1,40}(?:\|[ \t]{1,40}|[0-9][ ]{1,3}(?=[\w$./]{8}))?[(\[`]? )(?=[^\s(\[`=:|])"""
 OPTION: Final = (
     r"(?:(?<![\w\-])--?|\b(?:setx|setenv|ENV|set[ ]-\w{1,4})[ ])"
@@ -116,16 +117,29 @@ PROSE: Final = r"[^\W\d_A-Z]{2,15}[ ](?:\d{1,4}[ ])?[^\W\d_]{1,15}(?![\w:=/\-.@]
 
 WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+"
 QUOTES: Final = r"""^[brfuBRFU]{0,2}\\{0,3}["']|["']$"""
-DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d"
+# A date, a time of day, and numbers with dots between: of a version, of an address.
+DATE: Final = r"\d{4}-\d\d|\d\d?:\d\d|v?\d{1,5}(?:\.\d{1,5}){1,3}\Z"
+# The name of a file: words and numbers, and the ending of a usual kind; what is random has its digits anywhere.
+FILE: Final = (
+    r"(?:[^\W\d_]{1,24}\d{0,8}|\d{1,8})(?:[\-_./\\](?:[^\W\d_]{1,24}\d{0,8}|\d{1,8})){0,8}\.(?i:txt|csv|tsv|pdf|json|jsonl"
+    r"|ya?ml|toml|ini|cfg|conf|env|log|md|rst|html?|xml|docx?|xlsx?|pptx?|od[ts]|rtf|zip|tar|gz|tgz|bz2|xz|7z|png|jpe?g|gif"
+    r"|svg|py|js|ts|go|rs|java|sh|sql|db|sqlite|bak|pem|crt|cer|key|p12|pfx|jks|kdbx|parquet|lock|tmp|exe|dll)"
+)
+# A password of words, in prose: Capitals-With-Hyphens, four-long-small-words, a sign inside: Summer!Rain.
+PHRASE: Final = (
+    r"(?:[A-Z][a-z]{2,20}-){2,9}[A-Z][a-z]{2,20}|(?:[a-z]{4,20}-){3,9}[a-z]{4,20}"
+    r"|[A-Za-z]{3,20}[!#$%^&*+][A-Za-z]{3,20}"
+)
 VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 PLACEHOLDER: Final = r"""(?x)
     \W* | \w{0,4}\*{3,}\w{0,4} | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
     | (?:required|nullable|optional|sometimes)\|.*                                               # what a form asks for
     | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
-    | \{\s*"?type"?\s*:.* | \((?:sensitive|known).* | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
+    | \{\s*"?type"?\s*:.* | \((?:sensitive|known).* | \(\d{1,4}
+    | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
     | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ](?:[A-Za-z,.']+|\d{1,4}))+["']\]?
     | %[sdr(].*
-    | \[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
+    | =?\[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code
     | [A-Za-z_][\w.]*[(\[].*                                                                 # calls, items
     | (?: ~ | [A-Za-z]:                                                                      # places of files

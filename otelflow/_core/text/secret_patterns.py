@@ -34,13 +34,15 @@ TWO_WORD_NAMES: Final = _words(
     "admin key,write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,"
     "network key,pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes,access code,"
     "access codes,entry code,door code,gate code,alarm code,pairing code,login code,reset code,mfa code,fernet key,"
-    "time code,confirmation code,otp code,"
+    "time code,confirmation code,otp code,totp seed,otp seed,mfa seed,fa seed,"
     "hmac key,aes key,cipher key,decryption key,jwt key,wallet key,bot key,honeycomb team,de passe",
     ",",
 )
 #: A word that ends so names a secret, unless it is one of the others.
-NAME_TAILS: Final = ("password", "passwd", "apikey", "secret", "pass", "pwd", "passphrase")
-ORDINARY_NAMES: Final = _words("pass bypass compass encompass surpass trespass overpass underpass singlepass multipass")
+NAME_TAILS: Final = ("password", "passwd", "apikey", "secret", "token", "pass", "pwd", "passphrase")
+ORDINARY_NAMES: Final = _words(
+    "pass bypass compass encompass surpass trespass overpass underpass singlepass multipass subtoken"
+)
 SECOND_WORDS: Final = frozenset(pair.partition(" ")[2] for pair in TWO_WORD_NAMES)
 #: A name may end in such a word: password_old, TOKEN_PROD.
 NAME_ENDINGS: Final = _words(
@@ -65,7 +67,7 @@ NAME_STEMS: Final = (
     "pass", "key", "token", "auth", "secret", "pwd", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
     "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw",
     "psk",
-    "saml", "phrase", "dockerc", "community", "assertion", "shared", "honeycomb", "kennwort",
+    "mfa", "fa seed", "saml", "phrase", "dockerc", "community", "assertion", "shared", "honeycomb", "kennwort",
     "contrase", "senha", "wachtwoord", "adgangskode", "lösenord", "losenord", "salasana", "hasło", "haslo", "jelsz",
     "парол", "密码", "密碼", "パスワード", "비밀번호",
     "kodeord", "lozink", "slapta", "parool", "лозинк", "口令", "密钥", "密鑰", "パスフレーズ", "暗証番号", "암호",
@@ -111,6 +113,7 @@ TOKEN_SHAPES: Final = (
     # Of a key file in base64 (kubeconfig): no certificate, and no public key.
     ("LS0tLS1CRUdJTi", r"(?!BDRVJU|BQVUJM)[\w+/=]{16,}"),
     ("A", r"(?:KIA|SIA|BIA|CCA|3T[A-Z0-9])[A-Z0-9]{16}\b(?:[,:\s\"']{1,4}[A-Za-z0-9+/]{40}(?![\w+/=]))?"),
+    ("AC", r"[a-f0-9]{32}[,:\s\"']{1,4}[a-f0-9]{32}\b"),
     ("ABSK", r"[\w+/=]{40,}"),
     ("amzn.mws.", r"[\da-f\-]{36}"),
     ("amzn1.oa2-cs.", r"v1\.[a-f0-9]{40,}"),

@@ -77,7 +77,8 @@ _PASSWORDS_WITHOUT_BLANKS: Final = (
 _SAID_WITHOUT_BLANKS: Final = r"[ ]?(?:[:\uff1a=]|是|为|為|は|는|은)"
 # Letters and a digit, no date, and not how it is kept: "ist SHA256-verschlüsselt"
 _LETTERS_AND_DIGITS: Final = (
-    r"[ ]{0,3}(?!\d{4}-\d\d|\d\d?[.:]\d\d|(?i:sha|md|aes|utf|rsa|base)-?\d{1,3}(?![\da-f]))"
+    r"[ ]{0,3}(?!\d{4}-\d\d|\d\d?[.:]\d\d|v?\d{1,5}(?:\.\d{1,5}){1,3}(?![\w.])"
+    r"|(?i:sha|md|aes|utf|rsa|base)-?\d{1,3}(?![\da-f]))"
     r"(?=[\"'«「]?[^\s\"'«「]{6})(?=\S{0,60}\d)(?=\S{0,60}[A-Za-z])"
 )
 
@@ -115,6 +116,8 @@ PLACES: Final = (
     ("passw", r"(?i)\b(?:user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+(?=\S*\d)"),
     # Configuration without signs: routers, Redis, Gradle
     ("community", r"(?im)\b(?:snmp-server[ ]community|^r[ow]community6?)[ ]+"),
+    ("pw", r"(?m)^[ \t]*(?:bind|root)pw[ \t]+(?:--\w+[ ]+)?"),
+    ("pw ", r"\b(?:bind|root)pw[ ]+(?=[^\s\"']*\d)"),
     ("requirepass", r"(?m)^[ ]*requirepass[ ]+"),
     ("masterauth", r"(?m)^[ ]*masterauth[ ]+"),
     ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S*\d)"),
@@ -128,9 +131,11 @@ PLACES: Final = (
         "secret",
         (
             r"\bsecrets?(?:manager)?[ ](?:set|put|add|create|update|(?:put|create|update)-secret(?:-value)?)\b"
-            r"[^\n|;&]{0,300}?\s(?:--(?:value|body|data|payload|secret-string|string-value)|-b)[ =]"
+            r"[ ]+(?:(?!\W{0,9}secrets?[ ])[^\s|;&]++[ ]+){0,30}?"  # to the next one at most
+            r"(?:--(?:value|body|data|payload|secret-string|string-value)|-b)[ =]"
         ),
     ),
+    ("routing", r"(?i)routing_?key[\"']?\s{0,3}[=:]\s{0,3}[\"']?(?=(?:[0-9a-f]{32}|R[0-9A-Z]{31})\b)"),
     ("securestring", r"\bput-parameter\b(?=[^\n|;&]{0,400}?\bSecureString\b)[^\n|;&]{0,300}?\s--value[ =]"),
     ("vault login", r"\bvault[ ]login[ ](?:-\S{1,60}[ ]){0,4}(?=[\w.\-]{12})(?=[\w.\-]{0,60}\d)"),
     ("nmcli", r"\bnmcli\b[^\n|;&]{0,200}?\s(?:password|\S{1,40}\.psk|\S{1,40}\.wep-key\d)[ ]"),
@@ -183,6 +188,7 @@ PLACES: Final = (
     ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
     ("user-pass", r"(?i)\buser-pass\s*[:=]\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
     ("cred", r"(?i)\bcred(?:ential)?s?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
+    ("login", r"(?i)\blogins?(?:[ ](?:is|are|was)|[ ]?:)[ ][\w.@\-]{1,60}[ ]/[ ](?=\S*\d)"),
     (
         "credentials ",
         r"(?i)\bcredentials[ ](?:for[ ])?[\w.@\-]{1,60}:(?=[^\s:]{6})(?!//|v?\d)(?=[^\s:]*\d)",

@@ -37,10 +37,13 @@ def is_ordinary(text: str) -> bool:
     """Tell whether *text* is what people and programs say of a secret, or a place where one is put in."""
     if len(text) > HARMLESS_LENGTH:
         return False
-    if text.rstrip(".,!?:;").lower() in secret_patterns.HARMLESS_VALUES:
+    if text.strip("()[]<>-.,!?:;").lower() in secret_patterns.HARMLESS_VALUES:
         return True
-    if text.isalpha():
-        return not text.strip("xX") or (len(text) > 3 and text.lower() in secret_patterns.STRONG_NAMES)
+    if text.isalnum():  # no placeholder but this, and most texts
+        is_name = len(text) > 3 and text.isalpha() and text.lower() in secret_patterns.STRONG_NAMES
+        return is_name or not text.strip("xX")
+    if lazy_compile(secret_notations.FILE).fullmatch(text) is not None:
+        return True
     if lazy_compile(secret_notations.PLACEHOLDER).fullmatch(text) is not None:
         return True
     # Code that names a secret and has none: token=read_token

@@ -5,6 +5,7 @@ prometheus-client opens the server, with TLS or without; it is bounded here, bef
 
 import io
 import ipaddress
+import select
 import socket
 import ssl
 import sys
@@ -36,6 +37,7 @@ class Connections:
         self._server = server
         self._changed = threading.Condition(forks.new_lock())
         self._deadlines: dict[socket.socket, float] = {}
+        self._answered: set[socket.socket] = set()
         self._released = 0.0
         self.is_closing = False
 
@@ -48,24 +50,46 @@ class Connections:
                 self.end_overdue(CONNECTION_SECONDS - _STUCK_SECONDS if is_stuck else 0.0)
             self._deadlines[connection] = clock.monotonic() + CONNECTION_SECONDS
 
+    def answer(self, connection: socket.socket) -> None:
+        """Let *connection*, whose request has been read, have all of its time: who takes long now is this process."""
+        with self._changed:
+            self._answered.add(connection)
+
     def release(self, connection: socket.socket) -> None:
         """Free the place of *connection*."""
         with self._changed:
             self._deadlines.pop(connection, None)
+            self._answered.discard(connection)
             self._released = clock.monotonic()
             self._changed.notify_all()
 
     def end_overdue(self, early: float = 0.0) -> None:
-        """End what takes too long, *early* seconds before its time: the thread that reads there gets an error."""
-        now = clock.monotonic() + early
+        """End what takes too long, *early* seconds before its time: the thread that reads there gets an error.
+
+        Whose request is here, read or not, is not at fault where nobody gets on, and has its whole time.
+        """
+        now = clock.monotonic()
         with self._changed:
-            overdue = [connection for connection, deadline in self._deadlines.items() if deadline < now]
+            waits = [(sock, deadline - now, sock in self._answered) for sock, deadline in self._deadlines.items()]
+        overdue = [
+            connection
+            for connection, left, is_answered in waits
+            if left < 0 or (left < early and not is_answered and not has_something_to_read(connection))
+        ]
         for connection in overdue:
             try:
                 # Not the one of an SSLSocket, which takes the TLS away from a thread that is still reading.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
             except OSError:  # it has ended by itself
                 continue
+
+
+def has_something_to_read(connection: socket.socket) -> bool:
+    """Tell whether *connection* has sent something that is not read yet."""
+    try:
+        return bool(select.select([connection], (), (), 0)[0])
+    except (OSError, ValueError):  # it is closed, or there are too many files for this
+        return False
 
 
 def bound(server: "WSGIServer") -> Connections:
@@ -96,8 +120,14 @@ def bound(server: "WSGIServer") -> Connections:
             error = error.__context__
         print_error(request, client_address)
 
+    def parse_request(handling: Any) -> bool:
+        is_request: bool = handler.parse_request(handling)
+        if is_request:
+            connections.answer(handling.connection)
+        return is_request
+
     # Its stderr would be that of the program, with a traceback for each reader that is too slow.
-    methods = {"timeout": _READ_SECONDS, "get_stderr": lambda _: io.StringIO()}
+    methods = {"timeout": _READ_SECONDS, "get_stderr": lambda _: io.StringIO(), "parse_request": parse_request}
     changed.RequestHandlerClass = type("Handler", (handler,), methods)
     changed.process_request = process_request
     changed.shutdown_request = shutdown_request

@@ -9,7 +9,7 @@ import pytest
 
 from otelflow import Flow, Flow_Run__Config, flow, task
 from otelflow.errors import FlowNotSetUp
-from support.programs import python
+from support.programs import python, run_python
 
 
 @task
@@ -112,6 +112,35 @@ def test_a_finished_flow_travels_whatever_its_tasks_returned_and_were_asked_to_c
 def test_a_flow_and_its_functions_go_to_other_processes(spans):
     assert pickle.loads(pickle.dumps(nightly)) is nightly
     assert pickle.loads(pickle.dumps(nightly(5))).execute().flow_return_value == 10
+
+
+@pytest.mark.parametrize("library", ["cloudpickle", "dill"])
+def test_other_picklers_take_a_class_of_flows_that_is_defined_in_a_function(tmp_path, library):
+    pytest.importorskip(library)
+    program = f"""
+import sys
+import {library} as pickler
+from otelflow import Flow
+
+def new_class():
+    class Nightly(Flow):
+        def main(self, number):
+            return 2 * number
+    return Nightly
+
+if sys.argv[1:]:
+    with open(sys.argv[1], "rb") as file:
+        print(pickler.load(file)().setup(number=21).execute().flow_return_value)
+else:
+    with open("class.pickle", "wb") as file:
+        pickler.dump(new_class(), file)
+"""
+    (tmp_path / "nightly.py").write_text(program)
+
+    run_python("nightly.py", cwd=tmp_path, check=True)
+    done = run_python("nightly.py", "class.pickle", cwd=tmp_path, check=True)
+
+    assert done.stdout == "42\n"
 
 
 @pytest.mark.parametrize("library", ["cloudpickle", "dill"])

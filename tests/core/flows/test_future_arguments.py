@@ -1,6 +1,7 @@
 """The arguments of what is submitted: which futures are in them, and what comes in their place."""
 
 import dataclasses
+import itertools
 from collections import OrderedDict, defaultdict, deque
 from typing import NamedTuple
 
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otelflow import task
-from otelflow._core.flows.future_arguments import futures_in, resolved
+from otelflow import as_completed, task, wait
+from otelflow._core.flows.future_arguments import futures_in, resolved, rows_of
+from otelflow.errors import NotSubmittable
 
 ONE = task(abs).submit(-1)
 ONE.wait(30)
@@ -122,3 +124,19 @@ def test_a_wide_ring_is_looked_through_once():
 
     assert list(futures_in(ring)) == [ONE]
     assert resolved(ring)[4] is not ring
+
+
+def test_an_endless_generator_is_an_error_that_says_so(monkeypatch):
+    monkeypatch.setattr("otelflow._core.flows.future_arguments._MOST_UNCOUNTED", 1_000)
+    with pytest.raises(NotSubmittable, match="more than 1,000 items, and nothing tells how many"):
+        rows_of("double", (itertools.count(),), {})
+
+    assert len(rows_of("double", (range(1_500),), {})) == 1_500
+    assert len(rows_of("double", (iter(range(900)),), {})) == 900
+
+
+def test_what_is_no_future_is_named_by_who_waits_for_it():
+    with pytest.raises(TypeError, match="3 is no future: give what"):
+        wait([ONE, 3])
+    with pytest.raises(TypeError, match="'abc' is no future: give what"):
+        list(as_completed(["abc"]))

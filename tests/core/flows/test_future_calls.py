@@ -6,6 +6,8 @@ import contextlib
 import contextvars
 import dataclasses
 import gc
+import logging
+import os
 import threading
 import time
 import weakref
@@ -13,7 +15,7 @@ import weakref
 import pytest
 
 from otelflow import INJECTED, Flow, Listener, ThreadPoolExecutor, add_listener, flow, submit, task, unmapped, wait
-from otelflow._core.flows import future_runners
+from otelflow._core.flows import future_runners, future_session
 from otelflow.errors import NotSubmittable, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
 from support.spans import result
@@ -452,6 +454,39 @@ def test_in_trio_a_flow_that_fails_waits_for_what_it_has_submitted_as_elsewhere(
     assert result(spans.one("task slow")) == "success"
 
 
+@pytest.mark.parametrize("runs", ["asyncio", "trio"])
+def test_an_async_flow_that_fails_says_what_it_waits_for(spans, monkeypatch, runs):
+    loops = pytest.importorskip(runs)
+    monkeypatch.setattr(future_session, "_SECONDS_OF_SILENCE", 0.01)
+    begun, said = threading.Event(), threading.Event()
+
+    class Hearing(logging.Handler):
+        def emit(self, record):
+            if "waits for what it has submitted" in record.getMessage():
+                said.set()
+
+    @task
+    def slow():
+        begun.set()
+        return said.wait(30)
+
+    @flow
+    async def fails():
+        futures.append(slow.submit())
+        assert begun.wait(30)
+        raise LookupError("no such page")
+
+    futures, hearing = [], Hearing()
+    logging.getLogger("otelflow").addHandler(hearing)
+    try:
+        with pytest.raises(LookupError):
+            loops.run(fails().execute_async() if runs == "asyncio" else fails().execute_async)
+    finally:
+        logging.getLogger("otelflow").removeHandler(hearing)
+
+    assert futures[0].result(timeout=30) is True
+
+
 def test_two_threads_that_submit_first_at_the_same_time_share_one_runner_which_the_flow_ends(spans):
     both = threading.Barrier(2)
     made, closed = [], []
@@ -838,3 +873,110 @@ def test_ctrl_c_while_one_is_cancelled_leaves_nothing_that_the_flow_waits_for(sp
     assert ended == [True]
     assert len(interrupted) == 1
     assert result(spans.one("flow cancels")) == "cancellation"
+
+
+EACH_PLACE = '''
+import asyncio, dis, faulthandler, functools, os, sys
+from otelflow import flow, task
+from otelflow._core.runs import open_runs
+from otelflow.runners import InlineTaskRunner
+
+@task
+def double(number):
+    return 2 * number
+
+@task
+async def double_soon(number):
+    return 2 * number
+
+@task
+def fail():
+    raise ValueError
+
+futures = []
+
+def kept(future):
+    futures.append(future)
+    return future
+
+@flow(task_runner=InlineTaskRunner())
+def inline():
+    try:
+        work()
+    except KeyboardInterrupt:
+        pass
+    kept(double.submit(1))
+
+def work():
+    kept(double.submit(kept(double.submit(kept(fail.submit())))))
+    futures.extend(double.map([1, kept(double.submit(2))]))
+
+@flow
+async def on_loop():
+    await kept(double_soon.submit(kept(double_soon.submit(1))))
+
+def run(name):
+    if name == "inline":
+        inline().execute()
+    else:
+        asyncio.run(on_loop().execute_async())
+
+STEPS = {"take", "claim", "drop", "run", "_run", "run_on_loop", "end", "_account", "settle", "_end_apart", "end_unrun"}
+STEPS |= {"set_result", "set_exception", "_invoke_callbacks", "submit", "submit_each", "begin", "_start"}
+STEPS |= {"_start_after", "start", "_hand", "_in_turn", "_skip", "fail", "_finished", "_hand_next", "add", "ended"}
+place, limit = 0, -1
+
+@functools.cache
+def places(code):
+    """Where CPython looks for signals: after calls, at the begin of a function, at jumps back."""
+    steps = list(dis.get_instructions(code))
+    looks = {after.offset for step, after in zip(steps, steps[1:]) if step.opname.startswith(("CALL", "RESUME"))}
+    return looks | {step.argval for step in steps if step.opname.startswith("JUMP_BACKWARD")}
+
+def look(frame, event, argument):
+    global place
+    name = frame.f_code.co_filename
+    if frame.f_code.co_name not in STEPS or not ("flows/future" in name or name.endswith("futures/_base.py")):
+        return None
+    frame.f_trace_opcodes = True
+    if event == "opcode" and frame.f_lasti in places(frame.f_code):
+        place += 1
+        if place == limit:
+            raise KeyboardInterrupt
+    return look
+
+def interrupted(name, at):
+    global limit
+    limit = at
+    faulthandler.dump_traceback_later(20, exit=True)
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 wants to know it before it traces
+    sys.settrace(look)
+    try:
+        run(name)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    left = [future for future in futures if not future.done()]
+    return 3 if left or open_runs.is_any() else 4 if place < at else 0
+
+provide()
+run(sys.argv[1])
+futures.clear()
+at, ends = 0, {}
+while 4 not in ends.values():
+    at += 1
+    child = os.fork()
+    if not child:
+        os._exit(interrupted(sys.argv[1], at))
+    ends[at] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(at > 100, {at: code for at, code in ends.items() if code not in (0, 4)})
+'''
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each place is tried in a process that is forked off")
+@pytest.mark.parametrize("name", ["inline", "on_loop"])
+def test_ctrl_c_between_any_two_lines_leaves_no_future_and_no_run_that_never_ends(program, name):
+    program.run(EACH_PLACE, arguments=[name])
+
+    assert (program.out.strip(), program.code) == ("True {}", 0), program.err[-3000:]

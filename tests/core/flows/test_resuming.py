@@ -290,6 +290,16 @@ def test_a_run_that_cannot_be_resumed_says_why(shaky):
         nightly.resume(run_id)
 
 
+def test_only_an_id_that_may_be_that_of_a_trace_is_asked_about(shaky):
+    nightly = steps_and_flow(shaky, [])
+
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    with pytest.raises(RunNotResumable, match=rf"; is it a trace id\? 'otelflow show {trace_id}' names the run$"):
+        nightly.resume(trace_id)
+    with pytest.raises(RunNotResumable, match=r"is not older than what is kept there$"):
+        nightly.resume("flow_id__0")
+
+
 @flow
 def plain():
     """Keep nothing."""

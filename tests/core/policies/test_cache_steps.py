@@ -476,6 +476,35 @@ def test_the_time_limit_of_a_job_ends_it_also_while_a_lock_is_asked_for():
     assert double(1) == 2
 
 
+def test_the_time_limit_of_a_job_ends_it_also_while_the_lock_of_its_flow_is_asked_for():
+    @flow(persist_result=True, result_storage=Locking(at_acquire=SoftTimeLimitExceeded()))
+    def nightly():
+        return "done"
+
+    with pytest.raises(SoftTimeLimitExceeded):
+        nightly().execute()
+
+    assert nightly().execute().flow_return_value == "done"
+
+
+def test_while_another_process_has_the_lock_the_value_is_not_made_and_once_it_is_kept_no_lock_is_asked_for():
+    storage, asked, made_after = Locking(), [], []
+
+    def acquire(key):
+        asked.append(key)
+        return None if len(asked) < 3 else lambda: None
+
+    storage.acquire = acquire
+
+    @task(cache_policy=INPUTS, result_storage=storage)
+    def double(number):
+        made_after.append(len(asked))
+        return number * 2
+
+    assert [double(1), double(1)] == [2, 2]
+    assert (made_after, len(asked)) == ([3], 3)
+
+
 def test_the_time_limit_of_a_job_ends_it_also_while_its_key_is_made():
     errors = [SoftTimeLimitExceeded()]
 

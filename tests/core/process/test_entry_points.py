@@ -1,5 +1,6 @@
 """Names in OpenTelemetry's variables, and what is registered under them."""
 
+import os
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
@@ -7,7 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from otelflow._core.process import entry_points
-from otelflow._core.process.entry_points import check_provider, load
+from otelflow._core.process.entry_points import check_provider, empty_is_unset, load
 from otelflow.errors import ConfigurationError
 
 IDS, PROVIDERS = "opentelemetry_id_generator", "opentelemetry_tracer_provider"
@@ -67,10 +68,23 @@ def test_what_is_not_installed_is_not_registered(registered, monkeypatch):
 
 def test_a_provider_is_checked_where_its_variable_names_one(registered, monkeypatch):
     monkeypatch.delenv("OTEL_PYTHON_TRACER_PROVIDER", raising=False)
-    check_provider("tracer", "OTEL_PYTHON_TRACER_PROVIDER")
-    monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", "sdk_tracer_provider")
-    check_provider("tracer", "OTEL_PYTHON_TRACER_PROVIDER")
+    check_provider("tracer")
+    for name in ("", "sdk_tracer_provider"):
+        monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", name)
+        check_provider("tracer")
     monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", "spam")
 
     with pytest.raises(ConfigurationError, match=r"^OTEL_PYTHON_TRACER_PROVIDER: nothing is registered as 'spam'"):
-        check_provider("tracer", "OTEL_PYTHON_TRACER_PROVIDER")
+        check_provider("tracer")
+
+
+def test_an_empty_variable_of_a_provider_is_none_meanwhile_and_stays_as_it_was(monkeypatch):
+    monkeypatch.setenv("OTEL_PYTHON_METER_PROVIDER", "")
+    monkeypatch.setenv("OTEL_PYTHON_LOGGER_PROVIDER", "mine")
+
+    with empty_is_unset():
+        meanwhile = dict(os.environ)
+
+    assert "OTEL_PYTHON_METER_PROVIDER" not in meanwhile
+    assert meanwhile["OTEL_PYTHON_LOGGER_PROVIDER"] == "mine"
+    assert os.environ["OTEL_PYTHON_METER_PROVIDER"] == ""

@@ -50,6 +50,18 @@ def test_the_next_process_takes_over_the_instance_and_no_two_have_one_at_once(re
     assert one_after_the_other < side_by_side
 
 
+def test_a_program_chooses_its_temporary_folder_after_configure(tmp_path):
+    program = """
+        import os, tempfile, otelflow
+        otelflow.configure(service_name="nightly")
+        os.environ["TMPDIR"] = sys.argv[1]
+        print(tempfile.gettempdir())
+    """
+    done = programs.python("import sys", program, arguments=[str(tmp_path)])
+
+    assert done.stdout.strip() == str(tmp_path), done.stderr
+
+
 ALL_SIGNALS = """
 import os, sys, warnings
 import otelflow

@@ -19,6 +19,7 @@ from otelflow import Flow, flow, task
 from otelflow._core.runs import drivers
 from otelflow._core.runs.current import current_run
 from support.flows import ASYNC_LEAF, LEAF, async_leaf, leaf
+from support.garbage import no_collector
 from support.spans import exceptions, result
 
 
@@ -711,3 +712,79 @@ def test_a_coroutine_has_one_frame_of_ours_for_each_task():
 
     frames = [entry.name for entry in traceback.extract_tb(raised.value.__traceback__)]
     assert frames[-4:] == ["run_coroutine", "outer", "run_coroutine", "inner"]
+
+
+def refuse(_):
+    raise LookupError("no such order")
+
+
+async def refuse_later(_):
+    raise LookupError("no such order")
+
+
+def refuse_second(order):
+    yield order
+    raise LookupError("no such order")
+
+
+async def refuse_second_later(order):
+    yield order
+    raise LookupError("no such order")
+
+
+def tried(function):
+    def attempt(order):
+        with contextlib.suppress(LookupError):
+            function(order)
+
+    return attempt
+
+
+def awaited(function):
+    async def attempt(order):
+        with contextlib.suppress(LookupError):
+            await function(order)
+
+    return lambda order: asyncio.run(attempt(order))
+
+
+async def read(steps):
+    async for _ in steps:
+        pass
+
+
+CACHED = {"cache_key_fn": lambda task, arguments: "order", "result_storage": "memory"}
+FAILING = {
+    "a task": tried(task(refuse)),
+    "a lenient task": task(raise_on_error=False)(refuse),
+    "an async task": awaited(task(refuse_later)),
+    "a generator": tried(lambda order: list(task(refuse_second)(order))),
+    "an async generator": awaited(lambda order: read(task(refuse_second_later)(order))),
+    "a task with retries": tried(task(retries=1)(refuse)),
+    "an async task with retries": awaited(task(retries=1)(refuse_later)),
+    "a task with a time-out": tried(task(timeout=60)(refuse)),
+    "an async task with a time-out": awaited(task(timeout=60)(refuse_later)),
+    "a task with a cache": tried(task(**CACHED)(refuse)),
+    "an async task with a cache": awaited(task(**CACHED)(refuse_later)),
+    "a flow": tried(lambda order: flow(refuse)(order).execute()),
+    "an async flow": awaited(lambda order: flow(refuse_later)(order).execute_async()),
+    "a flow that runs when called": tried(flow(execute_on_call=True)(refuse)),
+    "a flow that goes on": lambda order: flow(tried(task(refuse)))(order).execute(),
+    "a task of a flow that goes on": lambda order: flow(task(tried(task(refuse))))(order).execute(),
+}
+
+
+class Order:
+    """Something large that is handed on."""
+
+
+@pytest.mark.parametrize("kind", FAILING)
+def test_what_a_failed_run_was_given_waits_for_no_garbage_collector(kind):
+    order = Order()
+    given = weakref.ref(order)
+
+    with no_collector():
+        FAILING[kind](order)
+        del order
+
+        assert given() is None

@@ -74,3 +74,22 @@ def test_an_attribute_is_what_stands_in_the_first_class_that_has_it():
     assert classes.attribute(Hostile, "__await__") is refuse
     assert classes.attribute(Below, "nothing") is None
     assert classes.attribute(Below, "missing") is None
+
+
+def test_what_an_object_holds_itself_is_had_without_asking_it():
+    class Held:
+        __slots__ = ("empty", "late", "number")
+        late_too = property(lambda self: 1 / 0)
+
+        def __getattribute__(self, name):
+            raise LookupError(name)
+
+    class InDict(Held):
+        number_too = 0
+
+    held = InDict()
+    object.__setattr__(held, "number", 1)
+    object.__setattr__(held, "number_too", 2)
+
+    assert classes.own_values(held, ("number", "empty", "late", "number_too", "late_too", "missing")) == [1, 2]
+    assert classes.own_values(3, ("real",)) == []

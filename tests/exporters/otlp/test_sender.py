@@ -1,12 +1,16 @@
 """Bytes are sent as the OTLP variables say, and each kind of answer is told apart."""
 
 import email.utils
+import gzip
 import importlib.metadata
+import itertools
 import socket
 import ssl
 import sys
 import threading
 import time
+import tracemalloc
+import zlib
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -120,6 +124,36 @@ def test_what_the_endpoint_rejects_of_a_request_is_counted(receiver, sender):
 
 
 @pytest.mark.parametrize(
+    ("encoding", "compress"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), (" GZIP ", gzip.compress), ("identity", bytes)],
+)
+def test_so_it_is_when_the_answer_is_compressed(receiver, sender, encoding, compress):
+    receiver.body, receiver.headers = compress(PARTIAL.SerializeToString()), {"Content-Encoding": encoding}
+
+    sender.send(BODY)
+
+    assert (sender.status.is_refused, sender.status.rejected, sender.status.message) == (False, 3, "no room")
+    assert receiver.requests[0].headers["Accept-Encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize(("encoding", "times"), [("gzip", 1), ("gzip, gzip", 2), ("gzip, gzip, gzip", 3), ("br", 1)])
+def test_an_answer_that_is_very_large_when_it_is_unpacked_takes_no_memory(receiver, sender, encoding, times):
+    body = bytes(100_000_000)
+    for _ in range(times):
+        body = gzip.compress(body, 1)
+    receiver.body, receiver.headers = body, {"Content-Encoding": encoding}
+    tracemalloc.start()
+    try:
+        sender.send(BODY)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert (sender.status.is_refused, sender.status.rejected) == (False, 0)
+    assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
     ("text", "least", "most"),
     [
         ("7", 7, 7),
@@ -227,7 +261,17 @@ def test_an_answer_that_never_ends_is_not_read_to_its_end(monkeypatch):
     assert not sender.status.is_refused
 
 
-def test_an_answer_that_comes_byte_by_byte_is_listened_to_no_longer_than_the_time_limit(monkeypatch):
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "has_arrived"),
+    [(b"", False), (b"HTTP/1.1 200 OK\r\nX-Long: ", False), (HEAD, True)],
+    ids=["from its first byte", "in a header", "in its body"],
+)
+def test_an_answer_that_comes_byte_by_byte_is_listened_to_no_longer_than_the_time_limit(
+    monkeypatch, at_once, has_arrived
+):
     is_over = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
@@ -237,10 +281,12 @@ def test_an_answer_that_comes_byte_by_byte_is_listened_to_no_longer_than_the_tim
             connection, _ = server.accept()
             with connection:
                 connection.recv(65_536)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000000\r\n\r\n")
+                connection.sendall(at_once)
                 try:
-                    while not is_over.wait(0.05):
-                        connection.sendall(b"x")
+                    for byte in itertools.chain(HEAD[:9] if not at_once else b"", itertools.repeat(ord("x"))):
+                        if is_over.wait(0.05):
+                            return
+                        connection.sendall(bytes([byte]))
                 except OSError:  # nobody listens any more
                     return
 
@@ -255,7 +301,7 @@ def test_an_answer_that_comes_byte_by_byte_is_listened_to_no_longer_than_the_tim
         thread.join(10)
 
     assert not is_sending
-    assert not sender.status.is_refused
+    assert (sender.status.is_refused, sender.status.is_silent) == (not has_arrived, not has_arrived)
 
 
 @pytest.mark.parametrize(

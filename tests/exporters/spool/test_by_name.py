@@ -319,3 +319,24 @@ def test_where_opentelemetry_is_set_up_twice_each_span_waits_once(tmp_path, rece
 
     assert done.returncode == 0, done.stderr
     assert [span.name for span in receiver.spans] == ["once"]
+
+
+def test_all_signals_of_a_program_that_nobody_has_configured_end_in_one_time(tmp_path, receiver, variables):
+    receiver.delay = 30  # it is silent
+    program = """
+        import atexit, time
+        from otelflow._core.process import shutdown
+
+        atexit.register(lambda: print(shutdown.is_ending()))  # the last one of all
+        from opentelemetry import _logs, metrics, trace
+        from opentelemetry.sdk._configuration import _initialize_components
+
+        _initialize_components()
+        with trace.get_tracer("library").start_as_current_span("once"):
+            metrics.get_meter("library").create_counter("orders").add(1)
+        """
+    names = {f"OTEL_{signal}_EXPORTER": NAME for signal in ("TRACES", "METRICS", "LOGS")}
+
+    done = run_python("-c", source_of(program), **names, **variables)
+
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

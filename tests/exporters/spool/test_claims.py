@@ -12,6 +12,7 @@ from otelflow_exporters._spool import claims
 
 SEGMENT = "20240101T000000.000000Z-1-01234567.otlp"
 OWN = f"20240101T000000.000000Z-{os.getpid()}-01234567.otlp"
+PARENT = f"20240101T000000.000000Z-{os.getppid()}-01234567.otlp"
 GONE = f"20240101T000000.000000Z-{2**22 + 5}-01234567.otlp"
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no spools without locks")
@@ -57,6 +58,48 @@ def test_the_next_one_goes_on_where_the_last_one_was(folder):
     second.release()
 
 
+def test_what_is_under_way_is_known_to_all_until_it_is_over_or_its_sender_is_gone(folder):
+    file = segment(folder)
+    claim = claims.take_claim(folder, file)
+    claim.advance(60, [(10, 20), (30, 40)])
+    states = [claims.is_under_way(folder, SEGMENT)]
+    with claim.sending(folder):
+        states.append(claims.is_under_way(folder, SEGMENT))
+        waiting = claims.unsent_ranges(folder, file)
+    states.append(claims.is_under_way(folder, SEGMENT))
+    with claim.sending(folder):
+        claim.advance(70, [])
+        states.append(claims.is_under_way(folder, SEGMENT))
+    with claim.sending(folder):
+        claim.release()
+        states.append(claims.is_under_way(folder, SEGMENT))
+
+    assert states == [False, True, False, False, False]
+    assert waiting == [(10, 20), (30, 40), (60, 100)]
+
+
+def test_what_is_gone_is_not_sent(folder):
+    claim = claims.take_claim(folder, segment(folder))
+    folder.remove(SEGMENT)
+
+    with pytest.raises(FileNotFoundError), claim.sending(folder):
+        raise AssertionError("it was sent")
+    claim.release()
+
+
+@pytest.mark.parametrize(("age", "is_under_way"), [(500, True), (700, False)])
+def test_without_locks_what_is_under_way_is_so_for_as_long_as_an_answer_may_take(
+    folder, monkeypatch, age, is_under_way
+):
+    claim = claims.take_claim(folder, segment(folder))
+    with claim.sending(folder):
+        os.utime(folder.path / (SEGMENT + claims.SUFFIX), (time.time() - age,) * 2)
+        monkeypatch.setattr(claims, "is_held", lambda _: None)
+
+        assert claims.is_under_way(folder, SEGMENT) is is_under_way
+    claim.release()
+
+
 def test_of_a_segment_that_nobody_has_looked_at_everything_waits(folder):
     assert claims.unsent_ranges(folder, segment(folder)) == [(0, 100)]
 
@@ -86,14 +129,19 @@ def test_progress_that_cannot_be_is_none(text, progress):
     assert claims._progress(text, 100) == progress
 
 
+# In containers that share a volume, each first process is number 1.
 @pytest.mark.parametrize(
-    ("name", "left"), [(SEGMENT, [SEGMENT + claims.SUFFIX]), (OWN, [])], ids=["of another", "of this"]
+    ("name", "has_twin", "left"),
+    [(SEGMENT, False, [SEGMENT + claims.SUFFIX]), (OWN, False, []), (OWN, True, [OWN + claims.SUFFIX])],
+    ids=["of another", "of this", "of one in another container"],
 )
-def test_a_segment_that_was_shipped_goes_and_its_progress_stays_for_another_process_that_wrote_it(folder, name, left):
+def test_a_segment_that_was_shipped_goes_and_its_progress_stays_for_another_process_that_wrote_it(
+    folder, name, has_twin, left
+):
     claim = claims.take_claim(folder, segment(folder, name))
     claim.advance(100, [])
     opened = len(list(Path("/dev/fd").iterdir()))
-    claim.remove(folder, is_own=False)
+    claim.remove(folder, is_own=False, has_twin=has_twin)
 
     assert folder.names() == left
     assert len(list(Path("/dev/fd").iterdir())) == opened - 1
@@ -180,7 +228,7 @@ def test_what_nobody_can_tell_is_not_lost(tmp_path, monkeypatch):
 def test_the_progress_of_processes_that_are_gone_goes_when_nobody_reads_it_any_more(folder):
     old = time.time() - 700
     young = time.time() - 500
-    for name, when in ((GONE, old), (OWN, old), (GONE.replace("2024", "2025"), young), ("notes", old)):
+    for name, when in ((GONE, old), (PARENT, old), (OWN, old), (GONE.replace("2024", "2025"), young), ("notes", old)):
         path = folder.path / (name + (claims.SUFFIX if name != "notes" else ""))
         path.write_bytes(b"5.")
         os.utime(path, (when, when))
@@ -191,7 +239,7 @@ def test_the_progress_of_processes_that_are_gone_goes_when_nobody_reads_it_any_m
     claims.remove_orphans(folder)
 
     young_name = GONE.replace("2024", "2025") + claims.SUFFIX
-    assert sorted(folder.names()) == sorted([OWN + claims.SUFFIX, young_name, "notes", kept, kept + claims.SUFFIX])
+    assert sorted(folder.names()) == sorted([PARENT + claims.SUFFIX, young_name, "notes", kept, kept + claims.SUFFIX])
 
 
 @pytest.mark.parametrize(("age", "is_left"), [(600, True), (600.5, False)])
@@ -208,7 +256,7 @@ def test_the_progress_is_left_for_ten_minutes_to_who_may_read_it(folder, monkeyp
 
 @pytest.mark.parametrize(("age", "is_left"), [(86_400, True), (86_400.5, False)])
 def test_the_progress_is_left_for_a_day_where_a_process_has_that_number(folder, monkeypatch, age, is_left):
-    path = folder.path / (OWN + claims.SUFFIX)
+    path = folder.path / (PARENT + claims.SUFFIX)
     path.write_bytes(b"5.")
     os.utime(path, (1_000, 1_000))
     monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_000 + age)

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,21 +20,24 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
+from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, hold
 from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.batches import CLOSED, item_of, lost_spans, request_of, start_record
 from otelflow_exporters._spool.claims import take_claim
 from otelflow_exporters._spool.compacting import Compactor, compact, compacted
+from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._store.forgetting import Forgotten, forget_spans
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.records import Segment, framed, is_segment
 from otelflow_exporters._store.records import spans_of as spans_of_traces
 from otelflow_exporters._store.writer import SegmentWriter
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.receivers import spans_of
-from support.spools import ended, provider_with, record_of
+from support.spools import counts_of, ended, provider_with, record_of
 
 TRACERS = [
     TracerProvider(resource=Resource({"service.name": service}), shutdown_on_exit=False).get_tracer(scope)
@@ -149,6 +153,42 @@ def test_where_nothing_can_be_written_it_stays_as_it_is(tmp_path, monkeypatch):
 
     assert path.read_bytes() == content
     assert [item.name for item in tmp_path.iterdir()] == ["a.otlp"]
+
+
+def compact_and_die(path):
+    """Be killed when the segment is written anew, and has not got its name yet."""
+    with open_store(path, kind="spool") as folder:
+        folder.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        (file,) = segment_files(folder)
+        compact(folder, file, SPANS, NOBODY)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_what_is_left_of_a_process_that_was_killed_meanwhile_goes_and_each_span_arrives_once(
+    receiver, folder, monkeypatch
+):
+    processor = SpoolSpanProcessor(folder, is_shipped=False)
+    tracer = provider_with(processor)
+    for _ in range(50):
+        tracer.start_span("a task").end()
+    processor.shutdown()
+    child = multiprocessing.get_context("fork").Process(target=compact_and_die, args=(folder,))
+    child.start()
+    child.join(60)
+    part = next(path.name for path in folder.iterdir() if path.name.startswith("."))
+    lefts = []
+    for hours in (0, 1):
+        monkeypatch.setattr(clock, "time", lambda hours=hours: time.time() + 3_600 * hours)
+        shipper = Shipper(folder, new_sender("traces"), batch_size=512, on_loss=lambda *_: None)
+        while shipper.ship().is_more:
+            pass
+        shipper.close()
+        lefts.append((folder / part).exists())
+
+    assert child.exitcode == -signal.SIGKILL
+    assert lefts == [True, False]
+    assert counts_of(receiver) == {"a task": 50}
+    assert not list(folder.glob("*.otlp*"))
 
 
 def test_what_is_removed_meanwhile_does_not_come_back(tmp_path):

@@ -43,7 +43,7 @@ def test_a_spool_in_which_nothing_has_changed_for_seven_days_goes_and_what_waite
     own, old, recent = spool("own", 9), spool("old", 8), spool("recent", 6)
     removals = []
 
-    leftovers.remove_old(own, lambda _, file: removals.append(file.size))
+    leftovers.remove_old(own, lambda _, file: removals.append(file.size) or True)
 
     assert [path.exists() for path in (own, old, recent)] == [True, False, True]
     assert len(removals) == 1
@@ -80,7 +80,7 @@ def test_it_goes_after_seven_days_and_not_before(spool, monkeypatch):
     left = []
     for age in (7 * DAYS, 7 * DAYS + 1):
         monkeypatch.setattr("otelflow._core.process.clock.time", lambda age=age: 1_000_000 + age)
-        leftovers.remove_old(spools_directory() / "own", lambda *_: None)
+        leftovers.remove_old(spools_directory() / "own", lambda *_: True)
         left.append(old.exists())
 
     assert left == [True, False]
@@ -105,7 +105,7 @@ def test_progress_that_nobody_needs_goes_with_its_spool(spool):
     for path in (progress, old):
         os.utime(path, (time.time() - 8 * DAYS,) * 2)
 
-    leftovers.remove_old(spools_directory() / "own", lambda *_: None)
+    leftovers.remove_old(spools_directory() / "own", lambda *_: True)
 
     assert not old.exists()
 
@@ -117,7 +117,7 @@ def test_logs_and_metrics_go_with_their_spool(spool):
     os.utime(old, (time.time() - 8 * DAYS,) * 2)
     removals = []
 
-    leftovers.remove_old(spools_directory() / "own", lambda _, file: removals.append(file.size))
+    leftovers.remove_old(spools_directory() / "own", lambda _, file: removals.append(file.size) or True)
 
     assert not old.exists()
     assert len(removals) == 3

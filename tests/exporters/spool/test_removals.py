@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from otelflow._core.process.files import hold
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.claims import take_claim
 from otelflow_exporters._spool.removals import tell_writer, unsent_in
@@ -58,6 +59,20 @@ def test_a_segment_of_somebody_who_lives_tell_writer(spool):
     assert tell_writer(folder, file.name, 5)
     writer.is_watched = False
     assert not tell_writer(folder, file.name, 5)
+
+
+@pytest.mark.parametrize("number", [os.getpid(), 2**22 + 5], ids=["that of this process", "nobody's"])
+def test_so_is_somebody_who_lives_in_another_container_whatever_the_number_there(spool, number):
+    _, folder, _ = spool
+    ended, written = (f"2027011{day}T080000.000000Z-{number}-0123abcd.otlp" for day in (5, 6))
+    answers = [tell_writer(folder, ended, 5)]
+    (folder.path / written).write_bytes(b"")
+    answers.append(tell_writer(folder, ended, 5))
+    with (folder.path / written).open("rb") as file:
+        assert hold(file.fileno())
+        answers.append(tell_writer(folder, ended, 5))
+
+    assert answers == [False, False, True]
 
 
 @pytest.fixture

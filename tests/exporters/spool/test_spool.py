@@ -288,6 +288,36 @@ def test_the_oldest_spans_go_first_when_the_budget_is_spent_and_are_counted(fold
     assert sum(file.stat().st_size for file in folder.iterdir()) < 300_000
 
 
+def test_what_is_under_way_when_the_budget_is_spent_is_not_counted_as_lost_if_it_arrives(receiver, folder, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    asked, answered = threading.Event(), threading.Event()
+
+    def answer(_):
+        asked.set()
+        return 200 if answered.wait(60) else 503
+
+    receiver.status = answer
+    processor = SpoolSpanProcessor(folder, max_bytes=200_000)
+    tracer = provider_with(processor)
+
+    for _ in range(600):
+        tracer.start_span("early").end()
+    assert asked.wait(60)
+    for _ in range(2_000):
+        tracer.start_span("many", attributes={"text": "x" * 200}).end()
+    lost = processor.dropped["spool_full"]
+    answered.set()
+    assert processor.force_flush(60_000)
+    processor.shutdown()
+
+    arrived = counts_of(receiver)
+    assert lost > 0
+    assert arrived["early"] > 0
+    assert processor.account == (
+        "traces", "SpoolSpanProcessor", 2_600, arrived.total(), {"spool_full": 2_600 - arrived.total()}
+    )  # fmt: skip
+
+
 def test_made_is_delivered_and_waiting_and_dropped_while_threads_and_the_endpoint_do_what_they_want(receiver, folder):
     import threading
 

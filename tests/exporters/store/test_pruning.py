@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from otelflow._core.process.files import hold, lock
+from otelflow._core.process.files import Folder, hold, lock
 from otelflow_exporters._store import pruning
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store, segment_files
@@ -173,9 +173,9 @@ def test_what_another_process_removes_or_writes_anew_is_left_to_it_and_no_newer_
     with paths[0].open("rb") as busy:
         assert lock(busy.fileno())
 
-        assert folder.prune(on_removal=lambda _, file: told.append(file.name)) == (1_500, [0, 1, 2, 3])
+        assert folder.prune(on_removal=lambda _, file: told.append(file.name) or True) == (1_500, [0, 1, 2, 3])
     assert told == []
-    assert folder.prune(on_removal=lambda _, file: told.append(file.name)) == (1_500, [1, 2, 3])
+    assert folder.prune(on_removal=lambda _, file: told.append(file.name) or True) == (1_500, [1, 2, 3])
     assert told == [paths[0].name]
 
 
@@ -288,17 +288,45 @@ def test_a_foreign_file_is_not_said_to_be_removed(folder):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
-def test_what_a_process_lost_before_it_had_begun_goes_after_a_minute(folder):
-    names = [f".20270115T080000.00000{number}Z-{NOBODY}-0123abcd.otlp" for number in range(3)]
-    old, young, held = (folder.file(name, b"", age) for name, age in zip(names, (61, 60, 61), strict=True))
-    foreign = folder.file(".notes.otlp", b"", 61)
+@pytest.mark.parametrize("written", [".{}", ".{}-01234567", ".{}.sent-01234567", ".OTELFLOW_ANSWERS.txt-{0[7]}0000000"])
+def test_what_a_process_lost_before_it_had_written_it_goes_after_a_minute(folder, monkeypatch, written):
+    ages = {}
+    monkeypatch.setattr(Folder, "changed", lambda _, name: NOW - ages[name])
+    segments = [f"2027011{number}T080000.000000Z-{NOBODY}-0123abcd.otlp" for number in range(3)]
+    names = [written.format(segment) for segment in segments]
+    ages |= zip(names, (61, 60, 61), strict=True)
+    # Their own time is that of the files that they were to replace.
+    old, young, held = (folder.file(name, b"", 10 * DAY) for name in names)
+    foreign = [folder.file(name, b"", 10 * DAY) for name in (".notes.otlp", f".{segments[0]}-0123456", "a-01234567")]
     descriptor = os.open(held, os.O_RDWR)
     assert hold(descriptor)
 
     prune(folder.store, LIMITS)
 
-    assert [path.exists() for path in (old, young, held, foreign)] == [False, True, True, True]
+    assert [path.exists() for path in (old, young, held, *foreign)] == [False, True, True, True, True, True]
     os.close(descriptor)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other locks")
+@pytest.mark.parametrize(("age", "is_left"), [(DAY, True), (DAY + 1, False)])
+def test_without_locks_nobody_ends_after_a_day_what_was_begun(folder, monkeypatch, age, is_left):
+    monkeypatch.setattr(pruning, "is_held", lambda _: None)
+    monkeypatch.setattr(Folder, "changed", lambda *_: NOW - age)
+    path = folder.file(f".20270115T080000.000000Z-{NOBODY}-0123abcd.otlp-01234567", b"", 0)
+
+    prune(folder.store, LIMITS)
+
+    assert path.exists() is is_left
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_what_is_not_to_go_stays_and_a_newer_one_goes_instead(folder, is_removed):
+    for number, age in enumerate((500, 400, 300, 200)):
+        folder.segment(number, 500, age)
+
+    left = folder.prune(on_removal=lambda _, file: is_removed or file.name[21] != "0")
+
+    assert left == (1_500, [1, 2, 3] if is_removed else [0, 2, 3])
 
 
 def test_whoever_wants_to_know_is_told_of_each_segment_before_it_goes(folder):
@@ -307,6 +335,10 @@ def test_whoever_wants_to_know_is_told_of_each_segment_before_it_goes(folder):
     folder.segment(1, 900, age=300)
     told = []
 
-    folder.prune(on_removal=lambda store, file: told.append((store, file.name[21], (folder.path / file.name).exists())))
+    def tell(store, file):
+        told.append((store, file.name[21], (folder.path / file.name).exists()))
+        return True
+
+    folder.prune(on_removal=tell)
 
     assert told == [(folder.store, "0", True)]

@@ -392,6 +392,32 @@ def test_a_scrape_shows_what_was_counted_by_now_and_no_open_run_of_the_dead(outp
     assert not list(folder.glob("*_4194305.db"))
 
 
+def test_what_dead_processes_have_left_open_is_gone_before_anything_is_scraped(output, folder, monkeypatch):
+    open_run = (semconv.FLOW_RUNS_IN_PROGRESS, "livesum", 3.0, 0)
+    another_process(monkeypatch, 4_194_305, open_run)
+    another_process(monkeypatch, os.getpid(), open_run)
+
+    output()
+
+    assert not list(folder.glob("*_4194305.db"))
+    gauges = {family.name: family.samples[0].value for family in MultiProcessCollector(None, str(folder)).collect()}
+    assert gauges[semconv.FLOW_RUNS_IN_PROGRESS] == 0.0
+
+
+def test_of_these_files_there_is_one_kind():
+    assert multiprocess.Multiprocess.from_place("", None) == multiprocess.Multiprocess()
+
+
+def test_a_file_that_vanishes_in_the_moment_of_a_scrape_costs_no_scrape(output, folder):
+    shared = output()
+    worked().execute()
+    before = shown(shared)
+    (folder / "counter_4194305.db").symlink_to(folder / "removed")
+
+    assert shown(shared)[semconv.FLOW_RUNS, (("flow", "worked"), ("result", "success"))] == 1
+    assert shown(shared).keys() == before.keys()
+
+
 def test_a_worker_that_makes_its_file_in_the_moment_of_a_scrape_has_counted_nothing_yet(output, folder):
     shared = output()
     worked().execute()
@@ -494,6 +520,23 @@ def test_open_runs_of_dead_processes_are_removed_and_nothing_else(folder, monkey
     multiprocess.remove_dead_gauges(folder)
 
     assert {file.name for file in folder.iterdir()} == set(names)
+
+
+def test_what_somebody_else_has_removed_by_now_is_removed(output, folder, monkeypatch):
+    shared, file = output(), folder / "gauge_livesum_4194305.db"
+    file.touch()
+
+    def kill(pid, signal):
+        file.unlink()
+        raise ProcessLookupError
+
+    with monkeypatch.context() as moment:
+        moment.setattr(os, "kill", kill)
+        multiprocess.remove_dead_gauges(folder)
+        moment.setattr(multiprocess, "_own_live_files", lambda folder: [file])
+        shared.begin_in_child()
+
+    assert not file.exists()
 
 
 def test_open_runs_of_a_dead_process_with_the_same_pid_are_set_to_zero_and_the_application_s_gauges_stay(

@@ -80,6 +80,21 @@ def test_none_of_many_scrapes_at_once_is_refused(serve):
     assert all("otelflow_build_info" in text for text in texts)
 
 
+def test_who_has_asked_is_answered_also_where_that_takes_long_for_all(serve):
+    output = serve()
+    answer = output._server.get_app()
+
+    def slow(environ, start_response):
+        time.sleep(2.5)  # on a busy machine, all that are answered at once take as long
+        return answer(environ, start_response)
+
+    output._server.set_app(slow)
+    with ThreadPoolExecutor(100) as pool:
+        texts = list(pool.map(lambda _: get(output.address)[1], range(100)))
+
+    assert all("otelflow_build_info" in text for text in texts)
+
+
 @pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "over TLS"])
 def test_a_request_that_drips_is_ended_in_time(serve, monkeypatch, tmp_path, is_secure):
     monkeypatch.setattr(server, "CONNECTION_SECONDS", 1.0)
@@ -152,6 +167,9 @@ class Socket:
 
     def __init__(self, *, is_gone=False):
         self.ends, self.is_gone = [], is_gone
+
+    def fileno(self):
+        return -1
 
     def shutdown(self, how):
         if self.is_gone:

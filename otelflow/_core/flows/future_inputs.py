@@ -1,0 +1,79 @@
+"""A task that is called, not submitted, with futures: it waits for them, and gets what has become of them."""
+
+from typing import Any
+
+from otelflow import semconv
+from otelflow._core.flows.definition import Definition, Kind
+from otelflow._core.flows.future import Future, until_done, wait
+from otelflow._core.flows.future_arguments import resolved, upstream_of
+from otelflow._core.flows.future_states import failure_of, has_failed
+from otelflow._core.runs import spans
+from otelflow._core.runs.run import Run
+from otelflow._core.text.safe_str import comes_from_outside
+from otelflow.errors import UpstreamFailed
+
+
+def first_failed(futures: list[Future[Any]]) -> Future[Any] | None:
+    """Return the first of *futures*, which are done, that has failed."""
+    return next((future for future in futures if has_failed(future)), None) if futures else None
+
+
+def fill_in(run: Any) -> None:
+    """Let *run*, which has yet to begin, wait for the futures in its arguments, if there are any."""
+    try:
+        futures = upstream_of((), run.args, run.kwargs)
+    except Exception as error:
+        if comes_from_outside(error):
+            raise
+        return
+    if futures:
+        run.definition = _Waiting(run.definition, futures)
+
+
+class _Waiting:
+    """Stands for the definition of a task until the futures in its arguments have ended."""
+
+    def __init__(self, definition: Definition, futures: list[Future[Any]]) -> None:
+        self._definition = definition
+        self._futures = futures
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._definition, name)
+
+    def arguments(self, run: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Wait, and do as the definition. Raises BlockedLoop, or UpstreamFailed if one has failed."""
+        wait(self._futures)
+        self._resolve(run)
+        return self._definition.arguments(run)
+
+    def call(self, run: Any) -> Any:
+        """Do as ``arguments``, and call the body as the definition does."""
+        if self._definition.kind == Kind.COROUTINE:
+            return self._call_later(run)
+        wait(self._futures)
+        self._resolve(run)
+        return self._definition.call(run)
+
+    async def _call_later(self, run: Any) -> Any:
+        for future in self._futures:
+            if future.call is not None:
+                future.call.help_beside()
+            await until_done(future)
+        self._resolve(run)
+        return await self._definition.call(run)
+
+    def _resolve(self, run: Run) -> None:
+        """Give *run* the results in place of the futures, and link its span to theirs."""
+        if run.is_recording:
+            contexts = [context for future in self._futures if (context := future.span_context) is not None]
+            spans.link_to_each(run.span, contexts)
+        definition = run.definition = self._definition
+        broken = first_failed(self._futures)
+        if broken is not None:
+            broken.was_asked = True
+            raise UpstreamFailed(definition.name, broken.task_name, failure_of(broken))
+        run.args, run.kwargs = resolved(run.args), resolved(run.kwargs)
+        run.task.task_args, run.task.task_kwargs = run.args, run.kwargs
+        if definition.records_arguments:
+            for key, value in definition.recorded_parameters(run.args, run.kwargs, semconv.TASK_RUN_NAME).items():
+                spans.note(run, key, value)

@@ -1,0 +1,169 @@
+import asyncio
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from otelflow import flow, task
+from otelflow.errors import BlockedLoop, UpstreamFailed
+
+PATIENCE = 60
+
+
+@task
+def double(number):
+    return 2 * number
+
+
+@task
+async def doubled_soon(number):
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+@task
+def fail():
+    raise ValueError("broken")
+
+
+@task(task_run_name="of {value}", capture_parameters=True)
+def same(value, *values, **named):
+    return (value, *values, *named.values()) if values or named else value
+
+
+@task
+async def same_soon(value):
+    return value
+
+
+@dataclass
+class Order:
+    price: object
+
+
+def linked(span):
+    return [link.context.span_id for link in span.links]
+
+
+def test_a_task_that_is_called_with_a_future_gets_its_result(spans):
+    gate = threading.Event()
+
+    @task
+    def late():
+        gate.wait(PATIENCE)
+        return 3
+
+    @flow
+    def calls():
+        future = late.submit()
+        threading.Timer(0.01, gate.set).start()
+        return same(future), same([future], {"key": future}, order=Order(future))
+
+    assert calls().execute().flow_return_value == (3, ([3], {"key": 3}, Order(3)))
+    plain, nested = spans.named("task same")
+    origin = spans.one("task late").context.span_id
+    assert set(linked(plain)) == set(linked(nested)) == {origin}
+    assert plain.attributes["otelflow.task.run.name"] == "of 3"
+    assert plain.attributes["otelflow.run.parameter.value"] == "3"
+
+
+def test_a_coroutine_that_is_called_with_futures_awaits_them(spans):
+    @flow
+    async def calls():
+        return await same_soon([doubled_soon.submit(1), double.submit(2)])
+
+    assert asyncio.run(calls().execute_async()).flow_return_value == [2, 4]
+    assert len(linked(spans.one("task same_soon"))) == 2
+
+
+def test_a_generator_gets_the_results(spans):
+    @task
+    def each(values):
+        yield from values
+
+    @flow
+    def calls():
+        return list(each(double.map([1, 2])))
+
+    assert calls().execute().flow_return_value == [2, 4]
+    assert len(linked(spans.one("task each"))) == 2
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_task_that_is_called_with_what_has_failed_is_not_run(spans, is_async):
+    if is_async:
+
+        @flow
+        async def calls():
+            await same_soon(fail.submit())
+    else:
+
+        @flow
+        def calls():
+            same(fail.submit())
+
+    with pytest.raises(UpstreamFailed, match="was not run: task 'fail', which it waits for, failed") as caught:
+        asyncio.run(calls().execute_async()) if is_async else calls().execute()
+
+    assert isinstance(caught.value.__cause__, ValueError)
+    span = spans.one("task same_soon" if is_async else "task same")
+    assert span.attributes["otelflow.run.result"] == "skip"
+    assert linked(span) == [spans.one("task fail").context.span_id]
+
+
+def test_one_that_may_fail_returns_nothing_then(spans, caplog):
+    @task(raise_on_error=False)
+    def lenient(value):
+        return value
+
+    @flow
+    def calls():
+        return lenient(fail.submit())
+
+    assert calls().execute().flow_return_value is None
+    assert spans.one("task lenient").attributes["otelflow.run.result"] == "skip"
+    assert "nobody asked" not in caplog.text
+
+
+def test_a_plain_function_does_not_block_the_loop_that_runs_what_it_waits_for(spans):
+    @flow
+    async def calls():
+        future = doubled_soon.submit(1)
+        with pytest.raises(BlockedLoop):
+            same(future)
+        return same(await future)
+
+    assert asyncio.run(calls().execute_async()).flow_return_value == 2
+
+
+def test_a_task_waits_for_no_thread_that_it_takes_itself(spans):
+    from otelflow.runners import ThreadPoolTaskRunner
+
+    @task
+    def outer(number):
+        return same(double.submit(number))
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def calls():
+        return outer.map([1, 2]).result()
+
+    assert calls().execute().flow_return_value == [2, 4]
+
+
+def test_an_argument_that_tells_nothing_of_itself_stays_what_it_is(spans):
+    class Proxy(list):
+        def __iter__(self):
+            raise LookupError("not bound")
+
+        @property
+        def __class__(self):
+            raise LookupError("not bound")
+
+    proxy = Proxy([1])
+
+    @flow
+    def calls():
+        double.submit(1).result()
+        return same(proxy) is proxy
+
+    assert calls().execute().flow_return_value is True
