@@ -949,6 +949,7 @@ def interrupted(name, at):
     global limit
     limit = at
     faulthandler.dump_traceback_later(20, exit=True)
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 wants to know it before it traces
     sys.settrace(look)
     try:
         run(name)
