@@ -83,6 +83,7 @@ class RunSpanMaker:
             generator = tracer.id_generator
             kind = type(enclosing)
             if kind is RunSpan:
+                # A SpanContext is a tuple: trace id, span id, whether it is remote, flags, trace state, whether valid.
                 parent = enclosing._context
                 answer = sampler._local_parent_sampled if is_by_parent else sampler
                 if (

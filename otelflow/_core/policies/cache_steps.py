@@ -177,7 +177,11 @@ class TaskStep:
         return self.record is not None
 
     def _acquire(self, key: str) -> bool:
-        """Tell whether this run is to make the value of *key*: nobody else does, or one around it does."""
+        """Tell whether this run is to make the value of *key*: nobody else does, or one around it does.
+
+        So it is, too, where the storage has no locks or cannot lock, and when the run was given up meanwhile (as by
+        Ctrl-C): then what was locked is unlocked here, since nobody else knows of it.
+        """
         with _making.lock:
             holder = _making.runs.setdefault(key, self._run)
         if holder is not self._run:

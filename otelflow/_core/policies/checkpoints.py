@@ -94,6 +94,7 @@ class Progress:
                     key, attempt = self.call_key(run), innermost
             if _open.progress.get(run) is self:
                 break
+            # An attempt is one of the task or flow directly around it; further out another one may count.
             innermost = innermost if run.attempt or not run.kind else None
             run = run.parent
         return Scope(key, attempt, since) if key else Scope(self.identity, innermost, since)

@@ -234,6 +234,7 @@ def _is_stop(error: BaseException) -> bool:
 
 
 def _is_late(error: BaseException) -> bool:
+    """Tell whether *error* is a time-out, or an error of a library that wraps one; of gRPC, its own code tells."""
     reason: object = error
     for _ in range(_MOST_REASONS):
         if not isinstance(reason, BaseException):

@@ -87,7 +87,7 @@ PLACES: Final = (
     # SQL
     (
         "identified",
-        r"(?:\bIDENTIFIED|\b(?i:user|role|to|exists)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S*\d)",
+        r"(?:\bIDENTIFIED|\b(?i:user|role|to|exists)\s+\S{1,100}\s+(?i:identified))\s+(?i:with\s+[\w'\"]+\s+)?(?i:by|as)\s+(?i:password\s+|values\s+)?(?=[\"']|\S{0,99}\d)",
     ),
     (
         "password",
@@ -113,14 +113,17 @@ PLACES: Final = (
     ),
     # "user bob password x", as in ~/.netrc
     ("passw", r"(?i)\blogin[ \t]+\S{1,100}\s+password\s+"),
-    ("passw", r"(?i)\b(?:user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+(?=\S*\d)"),
+    (
+        "passw",
+        r"(?i)\b(?:user|username|account)[ \t]+\S{1,100}\s+(?:(?:and|with)\s+)?(?:the\s+)?password\s+(?=\S{0,99}\d)",
+    ),
     # Configuration without signs: routers, Redis, Gradle
     ("community", r"(?im)\b(?:snmp-server[ ]community|^r[ow]community6?)[ ]+"),
     ("pw", r"(?m)^[ \t]*(?:bind|root)pw[ \t]+(?:--\w+[ ]+)?"),
-    ("pw ", r"\b(?:bind|root)pw[ ]+(?=[^\s\"']*\d)"),
+    ("pw ", r"\b(?:bind|root)pw[ ]+(?=[^\s\"']{0,99}\d)"),
     ("requirepass", r"(?m)^[ ]*requirepass[ ]+"),
     ("masterauth", r"(?m)^[ ]*masterauth[ ]+"),
-    ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S*\d)"),
+    ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S{0,99}\d)"),
     ("password", r"(?m)^[ \t]*password[ \t]+(?=[\"'])"),
     ("form-data", r'(?i)form-data;\s*name="?\w*(?:password|passwd|token|secret)"?(?:\\r\\n|\r?\n){2}'),
     ("define ", r"(?im)^[ \t]*#[ \t]*define[ \t]+\w{0,60}(?:pass|passwd|password|secret|token|api_?key)[ \t]+(?=\")"),
@@ -155,7 +158,7 @@ PLACES: Final = (
     # SMTP, IMAP, FTP and Redis, as they are spoken
     ("auth login", r"AUTH LOGIN [\w+/=]+[ ](?=[\w+/=]{4})"),
     ("pass ", r"(?m)^PASS[ ](?=[^\s/.]*\d[^\s/.]*$)"),
-    ("login ", r"\bLOGIN[ ]\"?[\w.@\-]+\"?[ ](?=\S*\d)"),
+    ("login ", r"\bLOGIN[ ]\"?[\w.@\-]+\"?[ ](?=\S{0,99}\d)"),
     ('"auth"', r'(?i)"auth"\s+(?:"[^"\n]{0,60}"\s+)?(?=")'),
     ("login(", r"\.login\(\s*[\"'][^\"'\n]{1,100}[\"']\s*,\s*(?=[\"'])"),
     ("bind", r"(?i)bind\w*\(\s*[\"'](?:cn|uid|dc)=[^\"'\n]*[\"']\s*,\s*(?=[\"'])"),
@@ -171,13 +174,13 @@ PLACES: Final = (
     # ~/.pgpass: host, port, database, user, password
     (
         ":",
-        r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})(?=\S*[A-Za-z])",
+        r"(?m)^(?=\*|[^\s:]*[A-Za-z])[\w.*\-]{1,100}:(?:\d{4,5}|\*):[\w.*\-]{1,60}:[\w.*\-]{1,60}:(?=\S{6})(?=\S{0,99}[A-Za-z])",
     ),
     # Oracle: user/password@host:port/service
     ("jdbc:oracle:", r"jdbc:oracle:\w+:\w{1,60}/"),
     (
         "@",
-        r"(?<![\w./@:\-])\w{1,60}/(?=[^\s/@\"']*\d[^\s/@\"']*@(?://|[\w.\-]{1,100}(?::\d{2,5})?/\w|[\w.\-]{1,100}:1521))",
+        r"(?<![\w./@:\-])\w{1,60}/(?=[^\s/@\"']{0,60}\d[^\s/@\"']{0,60}@(?://|[\w.\-]{1,100}(?::\d{2,5})?/\w|[\w.\-]{1,100}:1521))",
     ),
     (
         "auth",
@@ -185,21 +188,21 @@ PLACES: Final = (
     ),
     ("auth(", r"(?i)(?:basic|digest|ntlm|plain|login)_?auth\(\s*[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?=[\"'])"),
     ("auth ", r"(?i)\bauth[ ](?:plain|login|cram-md5|xoauth2)[ ](?=[\w+/=]{8,})"),
-    ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]*\d)"),
-    ("user-pass", r"(?i)\buser-pass\s*[:=]\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
-    ("cred", r"(?i)\bcred(?:ential)?s?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S*\d)"),
-    ("login", r"(?i)\blogins?(?:[ ](?:is|are|was)|[ ]?:)[ ][\w.@\-]{1,60}[ ]/[ ](?=\S*\d)"),
+    ("code=", r"(?i)[?&]code=(?=[\w/\-.%~]{16})(?=[\w/\-.%~]{0,99}\d)"),
+    ("user-pass", r"(?i)\buser-pass\s*[:=]\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S{0,99}\d)"),
+    ("cred", r"(?i)\bcred(?:ential)?s?\s*(?::|are|is|=)\s*[\w.@\-]{1,60}[ ]?[/:][ ]?(?=\S{0,99}\d)"),
+    ("login", r"(?i)\blogins?(?:[ ](?:is|are|was)|[ ]?:)[ ][\w.@\-]{1,60}[ ]/[ ](?=\S{0,99}\d)"),
     (
         "credentials ",
-        r"(?i)\bcredentials[ ](?:for[ ])?[\w.@\-]{1,60}:(?=[^\s:]{6})(?!//|v?\d)(?=[^\s:]*\d)",
+        r"(?i)\bcredentials[ ](?:for[ ])?[\w.@\-]{1,60}:(?=[^\s:]{6})(?!//|v?\d)(?=[^\s:]{0,99}\d)",
     ),
     (
         "credential",
         r"(?i)\b(?:network|plain|(?:user(?:name)?)?password)credentials?\(\s*[\"'][^\"'\n]{0,100}[\"']\s*,\s*(?=[\"'])",
     ),
-    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?!(?-i:[a-z]+)[/\-]?[\d.]+(?!\S))(?=\S*\d)"),
+    (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?!(?-i:[a-z]+)[/\-]?[\d.]+(?!\S))(?=\S{0,99}\d)"),
     ("wandb ", r"\bwandb[ ]login[ ](?:--\S{1,60}[ ]){0,3}(?=[0-9a-f]{40})"),
-    ("privilege ", r"(?i)\busername[ ]\S{1,60}[ ]privilege[ ]\d{1,2}[ ](?:secret|password)[ ](?:\d[ ])?(?=\S*\d)"),
+    ("privilege ", r"(?i)\busername[ ]\S{1,60}[ ]privilege[ ]\d{1,2}[ ](?:secret|password)[ ](?:\d[ ])?(?=\S{0,99}\d)"),
     (" /d ", r"(?i)\s/v\s+\w{0,30}passw\w{0,20}\s+(?:/t\s+\w{1,20}\s+)?/d\s+"),
     ("user-secrets", r"(?i)\buser-secrets\s+set\s+[\"'][^\"'\n]{1,200}[\"']\s+(?=[\"'])"),
     ("net use", r"(?i)\bnet\s+use\s+(?:\S:\s+)?\\\\\S{1,200}\s+(?=[^\s/*]\S*\s+/user:)"),

@@ -569,6 +569,9 @@ def test_redacting_twice_changes_nothing_more():
         "--pw =ab ",
         "name:pw value:a\n",
         "abc=ab pw ",
+        ":credential",
+        "credential:a/",
+        "login:a:credentials ",
     ],
 )
 def test_a_megabyte_made_to_be_slow_is_read_in_linear_time(piece):
