@@ -139,6 +139,7 @@ def test_whatever_of_ours_logs_does_it_by_such_a_logger():
         "log_capture.py: logging.getLogger()",
         "log_capture.py: logging.getLogger(_RUN_LOGGER)",
         'log_capture.py: logging.getLogger(None if name == "root" else name)',
+        'future.py: logging.getLogger("concurrent.futures")',  # the standard library's, which tells of callbacks
         'serve.py: logging.getLogger("otelflow.serve")',  # whose lines the terminal shows
         '_requests.py: logging.getLogger("otelflow")',  # this very logger, by public names
     }
