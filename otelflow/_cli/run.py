@@ -34,6 +34,7 @@ from otelflow._core.text.safe_str import brief_repr
 from otelflow._telemetry.accounts import leave_out
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings
 from otelflow_exporters._spool.destination import spool_directory
+from otelflow_exporters._store.ownership import open_store
 from otelflow_exporters._store.reader import StoredTrace, StoredTraces
 from otelflow_exporters.tree import TreeView, print_trace
 
@@ -69,6 +70,20 @@ class _SpanMemory(SpanProcessor):
             self.spans.append(span)
         else:
             self.omitted += 1
+
+    @staticmethod
+    def is_needed(telemetry: otelflow.Telemetry) -> bool:
+        """Tell whether no store keeps the spans: it is off, or cannot be written."""
+        if telemetry.is_host:
+            return False
+        directory = telemetry.store_directory
+        if directory is None:
+            return True
+        try:
+            open_store(directory, is_made=True).close()
+        except OSError:
+            return True
+        return not os.access(directory, os.W_OK)
 
 
 class _TraceListener(otelflow.Listener):
@@ -274,12 +289,7 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     name = None if is_service_named() else service_name
     telemetry = otelflow.configure(service_name=name, store=True, **defaults)
     memory = None
-    if (
-        options.tree
-        and telemetry.store_directory is None
-        and not telemetry.is_host
-        and isinstance(telemetry.provider, TracerProvider)
-    ):
+    if options.tree and isinstance(telemetry.provider, TracerProvider) and _SpanMemory.is_needed(telemetry):
         memory = _SpanMemory()
         telemetry.provider.add_span_processor(memory)
     listener = _TraceListener()

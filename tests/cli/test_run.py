@@ -372,9 +372,10 @@ def test_metrics_that_nobody_can_read_are_lost_telemetry(otelflow):
 def test_a_store_that_takes_nothing_does_not_fail_the_flow(otelflow, tmp_path):
     (tmp_path / "file").write_text("not a folder")
 
-    done = otelflow("run", "flows.py:ratio", "-p", "a=6", OTELFLOW_STORE=str(tmp_path / "file"))
+    done = otelflow("run", "flows.py:ratio", "-p", "a=6", "--tree", OTELFLOW_STORE=str(tmp_path / "file"))
 
     assert (done.code, done.out) == (0, "dividing 6 by 2\n")
+    assert "✓ flow ratio" in done.err, "it is drawn from memory"
     assert "is not stored; telemetry was lost: 2 export_failed" in done.err
     assert "Traceback" not in done.err
 
