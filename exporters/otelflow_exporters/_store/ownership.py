@@ -6,6 +6,7 @@ everything in it is the store's own in this sense.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -56,8 +57,7 @@ def open_store(directory: Path, *, is_made: bool = False, kind: str = "store") -
             raise _refusal(
                 kind, directory, "is a symbolic link; name the folder that it leads to in {variable}"
             ) from None
-        reason = f"cannot be read ({error.strerror or error}); check its permissions, or name another directory in "
-        raise _refusal(kind, directory, reason + "{variable}") from error
+        raise unreadable(kind, directory, error) from error
     try:
         _check_owner(folder, directory, kind)
         _check_marker(folder, kind, is_made=is_made)
@@ -138,8 +138,17 @@ def is_own_payload(payloads: Folder, file: StoredFile) -> bool:
         return False
 
 
-def _refusal(kind: str, directory: Path, reason: str) -> StoreUnreadable:
+def _refusal(kind: str, directory: Path | None, reason: str) -> StoreUnreadable:
     return StoreUnreadable(f"The {kind} {directory} {reason.replace('{variable}', VARIABLES[kind])}")
+
+
+def unreadable(kind: str, directory: Path | None, error: OSError) -> StoreUnreadable:
+    """Return what says that *error* keeps *directory* from being read, and what to do about it."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):  # of this process, or of the machine
+        cure = "too many files are open: raise the limit (ulimit -n), or close some"
+    else:
+        cure = "check its permissions, or name another directory in {variable}"
+    return _refusal(kind, directory, f"cannot be read ({error.strerror or error}); {cure}")
 
 
 def _check_owner(folder: Folder, directory: Path, kind: str) -> None:

@@ -18,7 +18,7 @@ from otelflow_exporters._otlp.model import Span, from_otlp
 from otelflow_exporters._store.forgetting import Forgotten, forget_everything, forget_spans
 from otelflow_exporters._store.gathering import TraceCollector, open_spans
 from otelflow_exporters._store.limits import store_directory, store_limits
-from otelflow_exporters._store.ownership import VARIABLES, open_store, segment_files
+from otelflow_exporters._store.ownership import open_store, segment_files, unreadable
 from otelflow_exporters._store.payloads import Payloads
 from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, is_note, spans_of
@@ -267,10 +267,7 @@ class StoredTraces:
         try:
             return [file for file in segment_files(store) if file.modified * 1e9 >= oldest]
         except OSError as error:
-            raise StoreUnreadable(
-                f"The {self._kind} {self.directory} cannot be read ({error.strerror or error}); "
-                f"check its permissions, or name another directory in {VARIABLES[self._kind]}"
-            ) from error
+            raise unreadable(self._kind, self.directory, error) from error
 
     def _is_alive(self, store: Folder | None, file: StoredFile) -> IsAlive:
         """Return what tells, when it is first asked, whether a process still writes *file*."""

@@ -1,3 +1,4 @@
+import errno
 import itertools
 import os
 import subprocess
@@ -460,8 +461,15 @@ def test_a_store_that_cannot_be_changed_says_so_and_one_that_is_not_its_own_keep
             traces.forget_all()
 
 
-@pytest.mark.parametrize(("error", "reason"), [(PermissionError(13, "Denied"), "Denied"), (OSError("odd"), "odd")])
-def test_a_folder_that_cannot_be_listed_is_unreadable(segment, tmp_path, monkeypatch, error, reason):
+@pytest.mark.parametrize(
+    ("error", "reason", "cure"),
+    [
+        (PermissionError(13, "Denied"), "Denied", "check its permissions"),
+        (OSError("odd"), "odd", "check its permissions"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files", "too many files are open: raise"),
+    ],
+)
+def test_a_folder_that_cannot_be_listed_is_unreadable(segment, tmp_path, monkeypatch, error, reason, cure):
     segment(span("aa"))
 
     def refuse(_):
@@ -469,7 +477,7 @@ def test_a_folder_that_cannot_be_listed_is_unreadable(segment, tmp_path, monkeyp
 
     monkeypatch.setattr(reader, "segment_files", refuse)
 
-    with pytest.raises(StoreUnreadable, match=rf"cannot be read \({reason}\); check its permissions"):
+    with pytest.raises(StoreUnreadable, match=rf"cannot be read \({reason}\); {cure}"):
         list(StoredTraces(tmp_path).summaries())
 
 
