@@ -116,7 +116,9 @@ class Trace(SpanProcessor):
         __tracebackhide__ = True
         spans = self.named(name)
         if len(spans) != 1:
-            raise AssertionError(f"{len(spans)} spans are called {name!r} in\n{self!r}")
+            whole = next((span.name for span in self.spans if span.name.endswith(f" {name}")), "")
+            hint = f" (there is {whole!r})" if whole and not spans else ""
+            raise AssertionError(f"{len(spans)} spans are called {name!r}{hint} in\n{self!r}")
         return spans[0]
 
     def events(self, name: str) -> list[Event]:

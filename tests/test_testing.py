@@ -103,6 +103,8 @@ def test_one_says_what_there_is_when_there_is_not_exactly_one():
     with pytest.raises(AssertionError, match="0 spans are called 'task add'"):
         collected.one("task add")
     assert len(collected.named("task divide")) == 2
+    with pytest.raises(AssertionError, match=r"0 spans are called 'divide' \(there is 'task divide'\) in\n"):
+        collected.one("divide")
 
 
 def test_what_has_not_ended_is_counted():
