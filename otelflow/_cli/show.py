@@ -36,6 +36,7 @@ from otelflow_exporters.tree import TreeView, print_trace
 __all__ = ["TreeView"]
 
 LISTED: Final = 20
+_MOST_TASKS: Final = 1_000
 _RUN_ID: Final = semconv.FLOW_RUN_ID
 _WIDTHS: Final = {"trace": 32, "name": 16}
 _GAP: Final = 2
@@ -60,6 +61,8 @@ def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool
     """Print one trace or the *last* newest ones, oldest first, so that the newest is where one looks."""
     store = open_store()
     newest = [] if trace_id is not None else newest_traces(store, last, failed=failed)
+    if len(newest) == last == 1 and not failed:
+        newest = [flow_around(store, newest[0])]
     ids = [trace_id] if trace_id is not None else [summary.trace_id for summary in reversed(newest)]
     for number, stored_id in enumerate(ids):
         trace = store.load(stored_id)
@@ -105,6 +108,22 @@ def newest_traces(store: StoredTraces, count: int, *, failed: bool) -> list[Trac
             raise TraceNotFound(f"No flow that failed is stored in {store.directory}{damage}; {cure}")
         raise TraceNotFound(f"No trace is stored in {store.directory} yet{damage}; 'otelflow demo' makes one")
     return summaries
+
+
+def flow_around(store: StoredTraces, newest: TraceSummary) -> TraceSummary:
+    """Return the flow during which a task began outside of it, as on a thread of a plain pool; else *newest* itself."""
+    count = 0
+    for trace in islice(store.summaries(), _MOST_TASKS):
+        if trace.service != newest.service:
+            continue
+        if not trace.name.startswith(semconv.TASK_SPAN):
+            if count and trace.name.startswith(semconv.FLOW_SPAN) and trace.end >= newest.start:
+                words = f"{counted(count, 'task')} began meanwhile outside of it, each a trace of its own"
+                say(f"{words}: 'otelflow show --list' has them")
+                return trace
+            break
+        count += 1
+    return newest
 
 
 def list_traces(count: int, *, failed: bool) -> None:

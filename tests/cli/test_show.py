@@ -225,6 +225,38 @@ def test_a_flow_that_failed_under_a_root_that_succeeded_is_among_the_failed(otel
     assert "✗ flow handle" in done.out
 
 
+POOL = """
+from concurrent.futures import ThreadPoolExecutor
+import otelflow
+
+telemetry = otelflow.configure(store=True)
+
+@otelflow.task
+def step(number):
+    return number
+
+@otelflow.flow
+def nightly():
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(step, range(3)))
+
+nightly().execute()
+"""
+
+
+def test_tasks_that_began_in_a_plain_pool_do_not_hide_the_flow(otelflow, flows, store, environment_of):
+    subprocess.run([sys.executable, "-c", POOL], cwd=flows, env=environment_of(store), check=True, timeout=60)
+    meanwhile = otelflow("show")
+    subprocess.run(
+        [sys.executable, "-c", f"{POOL}step(3)"], cwd=flows, env=environment_of(store), check=True, timeout=60
+    )
+    later = otelflow("show")
+
+    assert "✓ flow nightly" in meanwhile.out
+    assert "3 tasks began meanwhile outside of it, each a trace of its own: 'otelflow show --list'" in meanwhile.err
+    assert "✓ task step" in later.out, "what began after its end is the newest"
+
+
 def test_a_flow_that_caught_what_failed_in_a_map_or_an_attempt_is_not_among_the_failed(otelflow, flows):
     (flows / "caught.py").write_text(
         """
