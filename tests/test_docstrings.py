@@ -122,9 +122,11 @@ def stored_trace(tmp_path, monkeypatch):
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
     """A package with a flow, which the examples name."""
-    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop/flows.py").write_text("from otelflow import flow\n\n\n@flow\ndef sell(): ...\n")
+    for module in ("shop.flows", "shop"):  # of a test before, perhaps
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)  # last: what Python has seen in a folder it remembers for a moment
     yield
     for module in ("shop.flows", "shop"):
         sys.modules.pop(module, None)
