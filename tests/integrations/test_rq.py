@@ -15,6 +15,13 @@ class FlowJob(FlowJobMixin, Job):
     pass
 
 
+class Unasked(Redis):
+    """No server: an older RQ tells it that a job begins, and nothing else is asked here."""
+
+    def persist(self, name):
+        return 0
+
+
 def charge():
     """Stands for the function of a job."""
 
@@ -62,7 +69,7 @@ def test_what_is_called_at_the_end_of_a_job_is_in_its_trace(spans, name, is_done
 
     @flow(execute_on_call=True)
     def order():
-        return FlowJob.create(charge, connection=Redis(), **callbacks)
+        return FlowJob.create(charge, connection=Unasked(), **callbacks)
 
     job = order()
     if is_done:

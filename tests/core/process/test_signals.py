@@ -49,6 +49,9 @@ import os, signal
 os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))  # called after what is registered later
 """
 RAISED = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside the thread that sends the signal once more
+
 class Ended(BaseException): pass
 
 def end(number, frame): raise Ended
