@@ -16,7 +16,7 @@ TABLE = TEXT[TEXT.index("|---|---|---|\n") : TEXT.index("## Set up")]
 ROWS = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| .*$", TABLE, re.MULTILINE)]
 PLACE = re.compile(r"`((?:otelflow|exporters|tests|docs)/[\w/.]*|[a-z]+\.yml)`")
 # Where a short path may begin
-ROOMS = ("", "otelflow/", "otelflow/_core/", "exporters/otelflow_exporters/", "tests/", "docs/")
+PACKAGES = ("", "otelflow/", "otelflow/_core/", "exporters/otelflow_exporters/", "tests/", "docs/")
 #: What is named and is in no file of ours
 OF_OTHERS = {"NameTaskRunner", "opentelemetry-instrument", "title", "that_name", "shop.py", "../SECURITY.md"}
 
@@ -58,20 +58,20 @@ def test_each_file_that_the_map_or_a_recipe_names_is_there():
         place
         for place in re.findall(r"`([\w./-]+\.(?:py|md|toml|yml|txt))`", BODY)
         if place not in OF_OTHERS
-        and not any(room + place in files for room in ROOMS)
+        and not any(package + place in files for package in PACKAGES)
         and not any(end.endswith("/" + place) for end in ends)
     ]
 
     assert missing == []
 
 
-def test_each_folder_that_a_row_of_the_tree_names_is_in_its_room():
+def test_each_folder_that_a_row_of_the_tree_names_is_in_its_package():
     tree = BODY[BODY.index("## The tree") : BODY.index("## Rules")]
     rows = [row.split("|")[1:3] for row in re.findall(r"^\| `.*$", tree, re.MULTILINE)]
-    folders = [(room, name) for room, question in rows for name in re.findall(r"`([a-z_]+/)`", question)]
+    folders = [(package, name) for package, question in rows for name in re.findall(r"`([a-z_]+/)`", question)]
 
     assert len(folders) > 5
-    assert [(room, name) for room, name in folders if not (ROOT / room.strip(" `") / name).is_dir()] == []
+    assert [(package, name) for package, name in folders if not (ROOT / package.strip(" `") / name).is_dir()] == []
 
 
 def test_each_name_that_the_map_or_a_recipe_uses_is_in_the_tree():

@@ -42,7 +42,7 @@ class _Shutdown(State):
         self.deliverers: Final[weakref.WeakSet[Deliverer]] = weakref.WeakSet()
         self.deliveries = {}
         self.late_modules: Final[list[str]] = []
-        self.has_begin = False  # at the exit of the process
+        self.is_end_registered = False  # so that it begins at the exit of the process
         super().__init__()
 
     def reset(self) -> None:
@@ -171,8 +171,8 @@ def begin_end_at_exit(*, is_moved: bool = True) -> None:
 
     Unless *is_moved*, a place that it has among them already stays as it is.
     """
-    if is_moved or not _shutdown.has_begin:
-        _shutdown.has_begin = True
+    if is_moved or not _shutdown.is_end_registered:
+        _shutdown.is_end_registered = True
         atexit.unregister(begin_end)
         atexit.register(begin_end)
 
