@@ -6,7 +6,7 @@ decorated says what they return in the end.
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from otelflow._core.flows.definition import Definition, Kind
 from otelflow._core.runs.drivers import PLAIN, can_be_awaited, end_when_awaited, is_future, waits_for_await
@@ -14,6 +14,9 @@ from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
 from otelflow._core.runs.own_loop import OwnLoop
 from otelflow._core.runs.run import Run
+
+#: Is there only in programs that submit tasks: what it knows need not be looked for in others
+FUTURES: Final = "otelflow._core.flows.future_inputs"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,6 +115,8 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
                 return run
             try:
                 open_run(run)
+                if not isinstance(run.definition, Definition):  # there are futures in its arguments
+                    await run.definition.resolve_async(run)
                 args, kwargs = run.definition.arguments(run)
                 value = run.definition.body(*args, **kwargs)
                 if id(type(value)) not in PLAIN and _is_awaited(run, value):

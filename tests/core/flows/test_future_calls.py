@@ -110,6 +110,15 @@ def test_a_map_takes_rows_keywords_and_what_is_whole(spans):
     assert maps().execute().flow_return_value == [14, 36]
 
 
+def test_what_is_marked_for_map_is_what_it_is_for_submit_too():
+    assert add.submit(1, unmapped(2)).result() == submit(add, unmapped(1), 2).result() == 3
+    assert task(sorted).submit(unmapped([2, 1]), reverse=unmapped(True)).result() == [2, 1]
+
+
+def test_what_is_no_future_is_there_already_and_need_not_be_waited_for():
+    assert add.submit(1, 2, wait_for=[3, None, "done", add.submit(1, 1)]).result() == 3
+
+
 def test_wait_for_keeps_the_order_without_an_argument(spans):
     order = []
     note = task(order.append, task_name="note")
