@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import pickle
 import string
 import weakref
@@ -19,11 +20,12 @@ from otelflow._core.results.plain_values import canonical
 from otelflow._core.results.records import Record, unpacked
 from otelflow._core.results.storage import FolderStorage, ResultStorage
 from otelflow._core.runs.run import Run
-from otelflow._core.text.safe_str import comes_from_outside
+from otelflow._core.text.hints import error_text
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside, safe_str, type_name
 from otelflow.errors import ResultNotStorable, ResultUnreadable, RunNotResumable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: How the run of a flow stands, in what is kept of it
 RUNNING: Final = "running"
@@ -260,7 +262,9 @@ class FlowStep:
             return
         earlier = keeping.read(storage, self._key, since)
         if earlier is None and keeping.is_resumed:
-            raise RunNotResumable(f"run {identity} is not kept any more")
+            raise RunNotResumable(f"run {identity} is not kept any more: begin a new one")
+        if earlier is not None and keeping.is_resumed and earlier.value["state"] == SUCCEEDED:
+            raise RunNotResumable(f"run {identity} has ended well meanwhile: there is nothing to resume")
         attempt = 1 if earlier is None else earlier.value["attempt"] + 1
         self._checkpoint = {
             "flow": code_name_of(run),
@@ -337,30 +341,58 @@ class Checkpoint(NamedTuple):
 def checkpoint_of(keeping: Keeping, run_id: str, flow: str) -> Checkpoint:
     """Return what is kept of the run *run_id* of *flow*.
 
-    Raises RunNotResumable when there is nothing, or nothing to resume; ResultUnreadable, OSError.
+    Raises RunNotResumable when there is nothing, or nothing to resume; ResultUnreadable.
     """
-    storage, key = keeping.storage(), key_of(run_id)
-    content = storage.read(key)
+    storage, key, name = keeping.storage(), key_of(run_id), brief_repr(run_id, 100).strip("'")
+    with _unusable(name, storage):
+        content = storage.read(key)
+        value = {} if content is None else unpacked(content, key, keeping.serializer).value
+        fields = [] if content is None else [value[field] for field in (*Checkpoint._fields, "state")]
     if content is None:
-        is_trace = run_id.isalnum() and set(run_id) <= set(string.hexdigits)
-        hint = f"; is it a trace id? 'otelflow show {run_id}' names the run" if is_trace else ""
-        raise RunNotResumable(
-            f"No run {run_id!r} is kept in {storage!r}: give the otelflow.flow.run.id of one that was begun with "
-            f"persist_result=True, and is not older than what is kept there{hint}"
-        )
-    try:
-        value = unpacked(content, key, keeping.serializer).value
-        checkpoint = Checkpoint(*(value[name] for name in Checkpoint._fields))
-        state = value["state"]
-    except (ResultUnreadable, KeyError, TypeError) as error:
-        raise ResultUnreadable(f"What is kept of run {run_id} in {storage!r} cannot be used: {error}") from None
+        raise RunNotResumable(_why_unknown(storage, run_id, name))
+    checkpoint, state = Checkpoint(*fields[:-1]), fields[-1]
     if checkpoint.flow != flow:
-        raise RunNotResumable(f"Run {run_id} is one of flow {checkpoint.flow}, not of {flow}")
+        is_elsewhere = checkpoint.flow.rpartition(os.sep)[2] == flow.rpartition(os.sep)[2]
+        cure = (
+            "a flow outside of a package is known by its file: resume it from there"
+            if is_elsewhere
+            else "name that one"
+        )
+        raise RunNotResumable(f"Run {name} is one of flow {checkpoint.flow}, not of {flow}; {cure}")
     if state == SUCCEEDED:
-        raise RunNotResumable(f"Run {run_id} has ended well: there is nothing to resume")
+        raise RunNotResumable(f"Run {name} has ended well: there is nothing to resume")
     acquire = getattr(storage, "acquire", None)
-    unlock = None if acquire is None or key in _open.owners else acquire(key)
+    with _unusable(name, storage):
+        unlock = None if acquire is None or key in _open.owners else acquire(key)
     if key in _open.owners or (acquire is not None and unlock is None):
-        raise RunNotResumable(f"Run {run_id} goes on, in this process or another: end it before it is resumed")
+        raise RunNotResumable(f"Run {name} goes on, in this process or another: end it before it is resumed")
     keeping.unlock(unlock)
     return checkpoint
+
+
+@contextlib.contextmanager
+def _unusable(name: str, storage: ResultStorage) -> "Iterator[None]":
+    """Raise ResultUnreadable for whatever is raised of what *storage* keeps of the run *name*."""
+    try:
+        yield
+    except Exception as error:  # a storage of the user's, or a disk, may raise anything
+        if comes_from_outside(error):
+            raise
+        reason = error if isinstance(error, ResultUnreadable) else error_text(type_name(error), safe_str(error, 300))
+        raise ResultUnreadable(
+            f"What is kept of run {name} in {storage!r} cannot be used: {reason}; "
+            "mend that, or begin a new run: nothing was changed"
+        ) from None
+
+
+def _why_unknown(storage: ResultStorage, run_id: str, name: str) -> str:
+    """Say that *storage* has nothing of the run *run_id*, whose *name* is fit to be shown, and what may be wrong."""
+    hint = ""
+    if run_id.isalnum() and set(run_id) <= set(string.hexdigits):
+        hint = f"; is it a trace id? 'otelflow show {name}' names the run"
+    elif isinstance(storage, FolderStorage) and not storage.path.is_dir():
+        hint = "; there is no such folder: was it moved, or is it that of another user, setting or result_storage?"
+    return (
+        f"No run {name!r} is kept in {storage!r}: give the whole otelflow.flow.run.id of one that was begun with "
+        f"persist_result=True, and is not older than what is kept there{hint}"
+    )

@@ -2,9 +2,6 @@
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -13,8 +10,7 @@ from otelflow._core.runs.observers import add_observer
 from otelflow.errors import FlowNotSetUp, ResultUnreadable, RunNotResumable
 from otelflow.metrics._counts import Aggregator
 from otelflow.results import MemoryStorage, load
-
-PATIENCE = 60
+from support.programs import run_python as run_program
 
 PROGRAM = """
 import os, signal, sys
@@ -46,21 +42,13 @@ else:
 """
 
 
-def run_python(folder, *arguments):
-    (folder / "nightly.py").write_text(PROGRAM)
-    environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
-    return subprocess.run(
-        [sys.executable, "nightly.py", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )  # fmt: skip
-
-
 def test_a_run_whose_process_was_killed_goes_on_in_another_one_with_its_parameters(tmp_path):
-    killed = run_python(tmp_path)
+    (tmp_path / "nightly.py").write_text(PROGRAM)
+    killed = run_program("nightly.py", cwd=tmp_path, XDG_STATE_HOME=tmp_path / "state")
     run_id = killed.stdout.strip()
     (tmp_path / "mended").touch()
 
-    resumed = run_python(tmp_path, run_id)
+    resumed = run_program("nightly.py", run_id, cwd=tmp_path, XDG_STATE_HOME=tmp_path / "state")
 
     assert killed.returncode == -9
     assert (resumed.returncode, resumed.stderr) == (0, "")
@@ -275,7 +263,7 @@ def test_a_run_that_cannot_be_resumed_says_why(shaky):
     run_id = stopped(nightly("monday"))
 
     with pytest.raises(
-        RunNotResumable, match=r"^No run 'flow_id__0' is kept in FolderStorage.*: give the otelflow.flow"
+        RunNotResumable, match=r"^No run 'flow_id__0' is kept in FolderStorage.*: give the whole otelflow.flow"
     ):
         nightly.resume("flow_id__0")
     with pytest.raises(RunNotResumable, match=r"^Run flow_id__\w+ is one of flow .*nightly, not of .*lambda"):
@@ -290,13 +278,95 @@ def test_a_run_that_cannot_be_resumed_says_why(shaky):
         nightly.resume(run_id)
 
 
+def test_an_id_of_any_length_is_one_readable_line(shaky):
+    with pytest.raises(RunNotResumable) as caught:
+        steps_and_flow(shaky, []).resume("flow_id__" + "a\n" * 5_000)
+
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_known_where_its_program_is_and_in_the_folder_where_it_was_kept(tmp_path):
+    """A copy of the program on another machine, or in another folder, has other flows; and a folder may be gone."""
+    environment = {"XDG_STATE_HOME": tmp_path / "state"}
+    (tmp_path / "copy").mkdir()
+    for folder in (tmp_path, tmp_path / "copy"):
+        (folder / "nightly.py").write_text(PROGRAM)
+    run_id = run_program(tmp_path / "nightly.py", cwd=tmp_path, **environment).stdout.strip()
+
+    moved = run_program("nightly.py", run_id, cwd=tmp_path / "copy", **environment)
+    gone = run_program("nightly.py", run_id, cwd=tmp_path, XDG_STATE_HOME=tmp_path / "other")
+    (tmp_path / "mended").touch()
+    resumed = run_program("nightly.py", run_id, cwd=tmp_path, **environment)
+
+    line = moved.stderr.splitlines()[-1]
+    assert f"Run {run_id} is one of flow {tmp_path}/nightly.py.pages, not of {tmp_path}/copy/nightly.py.pages; " in line
+    assert line.endswith("a flow outside of a package is known by its file: resume it from there")
+    assert "there is no such folder: was it moved" in gone.stderr.splitlines()[-1]
+    assert resumed.returncode == 0, "nothing was lost of it"
+
+
+class Broken(MemoryStorage):
+    """Raises what it is told to."""
+
+    error = None
+
+    def read(self, name):
+        if self.error is not None:
+            raise self.error
+        return super().read(name)
+
+    def acquire(self, name):
+        if self.error is not None:
+            raise self.error
+        return lambda: None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the quota is used up"), PermissionError(13, "denied"), KeyError("at")])
+@pytest.mark.parametrize("is_late", [False, True], ids=["read", "lock"])
+def test_a_storage_that_raises_is_one_error_that_names_it_and_nothing_is_changed(shaky, error, is_late, monkeypatch):
+    storage = Broken()
+    nightly = steps_and_flow(shaky, [], result_storage=storage)
+    run_id = stopped(nightly("monday"))
+    if is_late:
+        monkeypatch.setattr(Broken, "read", MemoryStorage.read)
+    storage.error = error
+
+    with pytest.raises(ResultUnreadable) as caught:
+        nightly.resume(run_id)
+    storage.error, shaky.is_mended = None, True
+
+    assert str(caught.value).startswith(
+        f"What is kept of run {run_id} in the memory of this process cannot be used: {type(error).__name__}: "
+    )
+    assert str(caught.value).endswith("; mend that, or begin a new run: nothing was changed")
+    assert nightly.resume(run_id).execute().status == "success"
+
+
+def test_a_run_that_has_ended_well_since_it_was_asked_for_is_not_run_once_more(spans, shaky):
+    nightly = steps_and_flow(shaky, [])
+    run_id = stopped(nightly("monday"))
+    shaky.is_mended = True
+    first, second = nightly.resume(run_id), nightly.resume(run_id)
+    first.execute()
+
+    for late in (second, first):
+        with pytest.raises(
+            RunNotResumable, match=f"^run {run_id} has ended well meanwhile: there is nothing to resume$"
+        ):
+            late.execute()
+
+    assert shaky.calls == ["monday"] * 2
+    assert [span.attributes["otelflow.run.result"] for span in spans.named("flow nightly")][1] == "success"
+
+
 def test_only_an_id_that_may_be_that_of_a_trace_is_asked_about(shaky):
     nightly = steps_and_flow(shaky, [])
 
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     with pytest.raises(RunNotResumable, match=rf"; is it a trace id\? 'otelflow show {trace_id}' names the run$"):
         nightly.resume(trace_id)
-    with pytest.raises(RunNotResumable, match=r"is not older than what is kept there$"):
+    with pytest.raises(RunNotResumable, match=r"is not older than what is kept there(; there is no such folder.*)?$"):
         nightly.resume("flow_id__0")
 
 
@@ -451,7 +521,9 @@ def test_a_flow_object_that_cannot_be_resumed_says_why(shaky):
 
     with pytest.raises(RunNotResumable, match=r"^flow 'Nightly' keeps nothing of its runs: give it persist_result="):
         Nightly(shaky).resume(run_id)
-    with pytest.raises(RunNotResumable, match=r"^Run flow_id__\w+ is one of flow .*Nightly.main, not of .*stopped$"):
+    with pytest.raises(
+        RunNotResumable, match=r"^Run flow_id__\w+ is one of flow .*Nightly.main, not of .*stopped; name that one$"
+    ):
         Flow(persist_result=True).setup(stopped).resume(run_id)
     with pytest.raises(FlowNotSetUp):
         Flow(persist_result=True).resume(run_id)
