@@ -88,10 +88,10 @@ class Shipper:
         self._own = own
         self._is_for_all = is_for_all
         self._claims: dict[str, Claim] = {}
-        self._begin()
-        forks.begin_anew(self, Shipper._begin)
+        self.begin_anew()
+        forks.begin_anew(self, Shipper.begin_anew)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Begin with nothing claimed; a forked child leaves to its parent what that ships."""
         for claim in self._claims.values():
             claim.release()
@@ -109,7 +109,7 @@ class Shipper:
         self._is_turn_of_untried = False
         self._is_turn_of_others = True
         self.has_others = False
-        self.delivery.begin()
+        self.delivery.begin_anew()
 
     @property
     def failure(self) -> str:
@@ -132,15 +132,12 @@ class Shipper:
         try:
             with open_store(self._directory, kind="spool") as folder:
                 self._check(folder)
-                return self._ship_from(folder)
+                is_new = clock.monotonic() >= self._next_look
+                outcome = (self._look(folder) if is_new else None) or self._ship_what_is_there(folder)
+                if outcome is None and not is_new:  # something may have come meanwhile
+                    outcome = self._look(folder) or self._ship_what_is_there(folder)
         except FileNotFoundError:
             return Outcome()
-
-    def _ship_from(self, folder: Folder) -> Outcome:
-        is_new = clock.monotonic() >= self._next_look
-        outcome = (self._look(folder) if is_new else None) or self._ship_what_is_there(folder)
-        if outcome is None and not is_new:  # something may have come meanwhile
-            outcome = self._look(folder) or self._ship_what_is_there(folder)
         self.has_others = self.has_others or bool(outcome and outcome.others)
         return outcome or Outcome()
 
@@ -253,14 +250,17 @@ class Shipper:
         return True
 
     def _finish(self, folder: Folder, claim: Claim) -> Outcome | None:
-        """Report the runs that were open when the process was lost that wrote this segment, and remove it."""
-        if claim.name not in self._told:
-            self._told.add(claim.name)
+        """Do what is left when all of a segment is sent: report the runs whose process was lost, then remove it.
+
+        The reports are put aside, from where they are sent; the segment stays until they have arrived.
+        """
+        is_reported = claim.name in self._told
+        self._told.add(claim.name)
+        # Of this process nothing is lost: the end of a run could not be written on a full disk.
+        if not is_reported and self._signal.has_runs and claim.name not in self._own():
             file = folder.file(claim.name)
             last_sign = round(file.modified * 1e9) if file is not None else 0
-            is_own = claim.name in self._own()  # its end could not be written on a full disk: nothing is lost
-            has_runs = self._signal.has_runs and not is_own
-            lost = [] if not has_runs else lost_spans(folder.read(claim.name, LARGEST_SEGMENT), last_sign)
+            lost = lost_spans(folder.read(claim.name, LARGEST_SEGMENT), last_sign)
             size = self.delivery.largest_batch
             self._aside.add(Piece(claim.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
             if lost:
@@ -286,11 +286,10 @@ class Shipper:
         if piece is None:
             return None
         claim = self._claims.get(piece.name)
-        with contextlib.ExitStack() as until_counted:
-            if claim is not None and piece.place is not None:
-                until_counted.enter_context(claim.sending(folder))
+        is_in_segment = piece.place is not None  # else it is a report of lost runs
+        with claim.sending(folder) if claim is not None and is_in_segment else contextlib.nullcontext():
             items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
-            name = "" if piece.place is None else piece.name
+            name = piece.name if is_in_segment else ""
             answer = self._send(name, items, lambda items: self._try_again(piece, items))
             if answer is Answer.WAIT:
                 self._is_turn_of_untried = True
@@ -298,11 +297,13 @@ class Shipper:
                 return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
             self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())
             count = sum(item.spans for item in items) if answer is Answer.DONE else 0
-            outcome = Outcome(is_more=True) if piece.place is None else self._outcome(piece.name, count)
-            if claim is not None and piece.place is not None:
-                self._advance(claim, claim.offset)
-        if piece.place is not None or answer is Answer.SPLIT:
-            return outcome
+            if is_in_segment:
+                outcome = self._outcome(piece.name, count)
+                if claim is not None:
+                    self._advance(claim, claim.offset)
+                return outcome
+        if answer is Answer.SPLIT:
+            return Outcome(is_more=True)
         self._on_told(request_of(items))
         if claim is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
             self._remove(folder, claim)

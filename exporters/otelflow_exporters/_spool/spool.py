@@ -87,8 +87,8 @@ class Spool:
         self._lock = self.writer.lock  # with one of its own, a signal handler could take both in another order
         self.untold = Untold(self._lock)
         self._warnings = Warnings(signal, self.directory, self._sender, self.untold.warn)
-        self._begin()
-        forks.begin_anew(self, Spool._begin)
+        self.begin_anew()
+        forks.begin_anew(self, Spool.begin_anew)
         shutdown.deliver_before_child_ends(self, Spool.shutdown)
 
     def _new_shipper(self, sender: Sender) -> Shipper:
@@ -108,7 +108,7 @@ class Spool:
         is_time = clock.monotonic() >= max(self._idle_until, not_before)
         return self.writer.is_prune_due or (self.waiting >= self._due_size and is_time)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Begin with nothing; in a forked child, what the parent has is the parent's."""
         self.dropped: Counter[str] = Counter()
         self._unwritten = 0  # items of this process that are in no file: kept in memory, or lost at once

@@ -534,13 +534,13 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
 
 def test_a_process_whose_spans_another_one_sends_does_not_spin(receiver, folder):
     processor = SpoolSpanProcessor(folder)
-    processor._spool._shipper._ship_from = lambda _folder: Outcome()
+    processor._spool._shipper._ship_what_is_there = lambda _folder: Outcome()
     tracer = provider_with(processor)
     for _ in range(600):
         tracer.start_span("waits").end()
     time.sleep(0.2)
     calls = []
-    processor._spool._shipper._ship_from = lambda _folder: calls.append(1) or Outcome()
+    processor._spool._shipper._ship_what_is_there = lambda _folder: calls.append(1) or Outcome()
     time.sleep(1.0)
 
     assert len(calls) < 10

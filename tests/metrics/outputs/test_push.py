@@ -278,7 +278,7 @@ def test_a_group_that_is_refused_costs_no_other_and_is_pushed_again(pushing, mon
 
 def test_a_child_pushes_last_runs_only(pushing, monkeypatch):
     gateway, output = Gateway(monkeypatch), pushing()
-    output.aggregator.begin_in_child()
+    output.aggregator.begin_anew()
     fine().execute()
 
     output.deliver(soon())
