@@ -20,10 +20,10 @@ class SpoolNews(observers.Observer):
     """Knows the open runs in which something has happened since ``take()``."""
 
     def __init__(self) -> None:
-        self._begin()
-        forks.begin_anew(self, SpoolNews._begin)
+        self.begin_anew()
+        forks.begin_anew(self, SpoolNews.begin_anew)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Know of no run; in a forked child, the open ones are the parent's."""
         self._runs: dict[int, Run] = {}
 

@@ -33,10 +33,10 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
         self._noted: dict[int, int] = {}
         self._is_first = True
         super().__init__(exporter, schedule_delay_millis=_LOOK_MILLIS)
-        forks.begin_anew(self, StoreSpanProcessor._forget_open)
 
-    def _forget_open(self) -> None:
-        """Leave the open runs of the parent to the parent; called in a forked child."""
+    def begin_anew(self) -> None:
+        """Leave the open runs of the parent to the parent, too; called in a forked child."""
+        super().begin_anew()
         self._open, self._noted, self._is_first = {}, {}, True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:

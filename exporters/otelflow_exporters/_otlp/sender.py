@@ -135,9 +135,9 @@ class _HttpSender:
 
         self._new_session = credential_provider(signal, "otlp_proto_http") or requests.Session
         self._session: Any = None
-        forks.begin_anew(self, _HttpSender._begin)
+        forks.begin_anew(self, _HttpSender.begin_anew)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Leave the connection to the parent process, which goes on using it."""
         self._session = None
 
@@ -231,9 +231,9 @@ class _GrpcSender:
         package, service = _SERVICES[signal]
         self._method = _EXPORT.format(package=package, service=service)
         self._channel: Any = None
-        forks.begin_anew(self, _GrpcSender._begin)
+        forks.begin_anew(self, _GrpcSender.begin_anew)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Leave the connection to the parent process, which goes on using it."""
         self._channel = None
 

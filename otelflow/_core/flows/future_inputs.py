@@ -62,7 +62,7 @@ class _Waiting:
         """Wait while the loop goes on, and let *run* be of the definition for which this stands."""
         for future in self._futures:
             if future.call is not None:
-                future.call.help_beside()
+                future.call.help_in_thread()
             await until_done(future)
         self._resolve(run)
 

@@ -179,7 +179,7 @@ class Session:
         """Tell whether a thread of the runner waits here, or for this thread, so that it may as well run a call."""
         return works_for.get() is self and running_loop() is None
 
-    def do_beside(self, action: Callable[[], None]) -> None:
+    def do_in_thread(self, action: Callable[[], None]) -> None:
         """Do *action* in a thread that works while this one waits; the next one after it, so that no more work."""
         waiter = get_ident()
         with self.lock:
