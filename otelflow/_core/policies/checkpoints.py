@@ -253,9 +253,10 @@ class FlowStep:
     def _begin(self, around: Progress | None) -> None:
         keeping, run = self._keeping, self._run
         identity, since = run.flow_run_id or "", math.inf
-        if around is not None:
+        if keeping.is_resumed:
+            since = 0.0
+        elif around is not None:
             identity, since = _identity_in(around, run)
-        since = 0.0 if keeping.is_resumed else since
         self._storage = storage = keeping.storage(None if around is None else around.storage)
         self._key = key_of(identity)
         self._value_key = digest("value of a flow", identity)
@@ -355,12 +356,9 @@ def checkpoint_of(keeping: Keeping, run_id: str, flow: str) -> Checkpoint:
         raise RunNotResumable(_why_unknown(storage, run_id, name))
     checkpoint, state = Checkpoint(*fields[:-1]), fields[-1]
     if checkpoint.flow != flow:
-        is_elsewhere = checkpoint.flow.rpartition(os.sep)[2] == flow.rpartition(os.sep)[2]
-        cure = (
-            "a flow outside of a package is known by its file: resume it from there"
-            if is_elsewhere
-            else "name that one"
-        )
+        cure = "name that one"
+        if checkpoint.flow.rpartition(os.sep)[2] == flow.rpartition(os.sep)[2]:
+            cure = "a flow outside of a package is known by its file: resume it from there"
         raise RunNotResumable(f"Run {name} is one of flow {checkpoint.flow}, not of {flow}; {cure}")
     if state == SUCCEEDED:
         raise RunNotResumable(f"Run {name} has ended well: there is nothing to resume")

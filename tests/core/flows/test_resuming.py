@@ -10,6 +10,7 @@ from otelflow._core.runs.observers import add_observer
 from otelflow.errors import FlowNotSetUp, ResultUnreadable, RunNotResumable
 from otelflow.metrics._counts import Aggregator
 from otelflow.results import MemoryStorage, load
+from support.flows import Shaky, stopped
 from support.programs import run_python as run_program
 
 PROGRAM = """
@@ -56,20 +57,6 @@ def test_a_run_whose_process_was_killed_goes_on_in_another_one_with_its_paramete
     assert (tmp_path / "calls").read_text() == "1\n2\n3\n"
 
 
-class Shaky:
-    """Raises until it is mended."""
-
-    def __init__(self):
-        self.is_mended = False
-        self.calls = []
-
-    def __call__(self, value):
-        self.calls.append(value)
-        if not self.is_mended:
-            raise LookupError("not yet")
-        return value
-
-
 @pytest.fixture
 def shaky():
     return Shaky()
@@ -89,12 +76,6 @@ def steps_and_flow(shaky, calls, **keywords):
         return values
 
     return nightly
-
-
-def stopped(run):
-    with pytest.raises(LookupError):
-        run.execute()
-    return run.flow_id
 
 
 def test_the_attempts_have_one_id_and_are_linked_and_what_was_replayed_says_so(spans, shaky):
@@ -360,16 +341,6 @@ def test_a_run_that_has_ended_well_since_it_was_asked_for_is_not_run_once_more(s
     assert [span.attributes["otelflow.run.result"] for span in spans.named("flow nightly")][1] == "success"
 
 
-def test_only_an_id_that_may_be_that_of_a_trace_is_asked_about(shaky):
-    nightly = steps_and_flow(shaky, [])
-
-    trace_id = "0af7651916cd43dd8448eb211c80319c"
-    with pytest.raises(RunNotResumable, match=rf"; is it a trace id\? 'otelflow show {trace_id}' names the run$"):
-        nightly.resume(trace_id)
-    with pytest.raises(RunNotResumable, match=r"is not older than what is kept there(; there is no such folder.*)?$"):
-        nightly.resume("flow_id__0")
-
-
 @flow
 def plain():
     """Keep nothing."""
@@ -559,121 +530,3 @@ def test_a_handler_that_raises_stops_no_flow_that_is_resumed_with_other_code(mon
         first.execute()
 
     assert nightly(False).resume(first.flow_id).execute().flow_return_value == "mended"
-
-
-def tried_again(spans, is_kept, body):
-    """Run a flow whose first attempt fails after its tasks; return its value and which tasks were replayed."""
-
-    @flow(retries=1, **({"persist_result": True} if is_kept else {}))
-    def nightly():
-        return body()
-
-    value = nightly().execute().flow_return_value
-    replayed = [span for span in spans.spans if span.attributes.get(semconv.RUN_REPLAYED)]
-    return value, sorted(span.name for span in replayed)
-
-
-@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "not kept"])
-def test_a_flow_that_is_tried_again_does_not_run_again_what_its_tasks_have_kept(spans, shaky, is_kept):
-    calls = []
-
-    @task(persist_result=True)
-    def fetch(page):
-        calls.append(page)
-        return [page, len(calls)]
-
-    @task
-    def forget(page):
-        calls.append(page)
-
-    @task
-    def last(values):
-        shaky.is_mended, is_mended = True, shaky.is_mended
-        forget("forgotten")
-        if not is_mended:
-            raise LookupError("not yet")
-        return values
-
-    def body():
-        return last([fetch(1), *fetch.map([1, 2]).result()])
-
-    value, replayed = tried_again(spans, is_kept, body)
-
-    assert value[0] == [1, 1]
-    assert sorted(map(str, calls)) == ["1", "1", "2", "forgotten", "forgotten"]
-    assert replayed == ["task fetch"] * 3
-    fetched = spans.named("task fetch")
-    links = {span.links[0].context.span_id for span in fetched if span.links}
-    assert links == {span.context.span_id for span in fetched if not span.links}
-
-
-def test_a_task_that_is_tried_again_does_not_run_again_what_its_own_tasks_have_kept(spans, shaky):
-    calls = []
-
-    @task(persist_result=True)
-    def fetch(page):
-        calls.append(page)
-        return page
-
-    @task(retries=1)
-    def load(page):
-        value = fetch(page)
-        if page == 2 and calls.count(2) == 1 and not shaky.is_mended:
-            shaky.is_mended = True
-            raise LookupError("not yet")
-        return value
-
-    value, replayed = tried_again(spans, True, lambda: [load(1), load(2), load(2)])
-
-    assert value == [1, 2, 2]
-    assert calls == [1, 2, 2]
-    assert replayed == ["task fetch"]
-
-
-def test_a_flow_inside_that_is_tried_again_finds_what_its_tasks_have_kept_and_no_other_call_does(spans):
-    calls = []
-
-    @task(persist_result=True)
-    def fetch():
-        calls.append(len(calls))
-        return len(calls)
-
-    failed = []
-
-    @flow(retries=1, execute_on_call=True)
-    def inner(name):
-        value = fetch()
-        if name not in failed:
-            failed.append(name)
-            raise LookupError(name)
-        return value
-
-    @flow(persist_result=True)
-    def outer():
-        return [inner("a"), inner("b")]
-
-    assert outer().execute().flow_return_value == [1, 2]
-    assert len(spans.named("task fetch")) == 4
-
-
-def test_what_another_run_of_the_same_id_has_kept_is_not_that_of_an_earlier_attempt(shaky):
-    calls = []
-
-    @task(persist_result=True)
-    def fetch():
-        calls.append(len(calls))
-        shaky(0)
-        return len(calls)
-
-    def nightly():
-        return fetch()
-
-    shaky.is_mended = True
-    first = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly).execute()
-    shaky.is_mended = False
-    second = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly)
-    with pytest.raises(LookupError):
-        second.execute()
-
-    assert first.flow_return_value == 1
-    assert calls == [0, 1, 2], "each attempt has tried"
