@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from otelflow._core.text.hints import error_text, place_of, question
+from otelflow._core.text.hints import place_of, question
 from otelflow._core.text.redaction import redact
-from otelflow._core.text.safe_str import comes_from_outside
+from otelflow._core.text.safe_str import comes_from_outside, error_text
 from otelflow.errors import TargetNotFound, TargetNotImportable
 
 T = TypeVar("T")

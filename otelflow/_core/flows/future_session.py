@@ -19,10 +19,9 @@ from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import is_inside
 from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.runs.run import Run
-from otelflow._core.text.hints import error_text
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.redaction import recorded
-from otelflow._core.text.safe_str import comes_from_outside, type_name
+from otelflow._core.text.safe_str import comes_from_outside, error_text, type_name
 from otelflow.errors import NotSubmittable, OtelflowError
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import Any, Final
 from otelflow import semconv
 from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
-from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded, redact
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import bounded_name, comes_from_outside, printable, safe_str, type_name
+from otelflow._core.text.safe_str import bounded_name, comes_from_outside, error_text, printable, safe_str, type_name
 from otelflow.errors import UpstreamFailed
 
 # Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
