@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def import_for_user(load: Callable[[], T], place: str, absence: Callable[[], str] | None = None) -> T:
-    """Return what *load* returns, which imports *place*: a file, or a module for which *absence* says that it is none.
+    """Return what *load* returns, which imports *place*, a file or a module; *absence* says that there is no module.
 
     Raises TargetNotFound with that sentence, or TargetNotImportable with the error, its line and what to do about it.
     """
