@@ -64,6 +64,7 @@ RULES = {
         *DOWN_TO_RUNS,
         "otelflow._version",
         "otelflow.metrics",
+        "otelflow_exporters._otlp.answer_times",
         "otelflow_exporters._otlp.endpoint",
         "otelflow_exporters._otlp.resource",
         "otelflow_exporters._spool",

@@ -30,8 +30,8 @@ _TRACEBACK: Final = "Traceback (most recent call last):"
 _INDENT: Final = "    "
 # The password of an address, also of one that is refused because its scheme is missing; a port is none.
 _PASSWORD: Final = re.compile(
-    r"""(?P<head> /[^\s:/@]*: ) (?!\d{1,5}[/?\#,]) \S+ (?=@)
-      | (?P<start> (?:\A|(?<=[\s='"(])) [^\s:/@='"(]+: ) [^\s/]+ (?=@)""",
+    r"""(?P<head> /[^\s:/@]*: ) (?!\d{1,5}[/?\#,]) [^\s@]{1,500}+ (?:@[^\s@/]{0,100}+(?=@))*+ (?=@)
+      | (?P<start> (?:\A|(?<=[\s='"(])) [^\s:/@='"(]+: ) [^\s/@]{1,500}+ (?:@[^\s/@='"(]{0,100}+(?=@))*+ (?=@)""",
     re.VERBOSE,
 )
 

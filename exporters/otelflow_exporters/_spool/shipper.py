@@ -226,14 +226,13 @@ class Shipper:
             return self._finish(folder, claim) if is_finished else None
         batch = self.delivery.first_of(items)
         with claim.sending(folder):
-            answer = self.delivery.send(batch)
+            answer = self._send(claim.name, batch, self.delivery.send)
             if answer is not Answer.DONE and not self._set_aside(claim, batch, answer):
                 return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
             self._failures_in_place = 0
             del items[: len(batch)]
-            # Counted before anybody may remove it, who would count as lost what is not counted yet.
             spans = 0 if answer is not Answer.DONE else sum(item.spans for item in batch)
-            outcome = self._count(claim.name, spans)
+            outcome = self._outcome(claim.name, spans)
             self._advance(claim, batch[-1].end)
         return outcome if spans else Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
 
@@ -290,9 +289,8 @@ class Shipper:
         is_in_segment = piece.place is not None  # else it is a report of lost runs
         with claim.sending(folder) if claim is not None and is_in_segment else contextlib.nullcontext():
             items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
-            answer = self.delivery.send(items)
-            if answer is Answer.WAIT:
-                answer = self._judge(piece, items)
+            name = piece.name if is_in_segment else ""
+            answer = self._send(name, items, lambda items: self._try_again(piece, items))
             if answer is Answer.WAIT:
                 self._is_turn_of_untried = True
                 self._put_off(piece)
@@ -300,7 +298,7 @@ class Shipper:
             self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())
             count = sum(item.spans for item in items) if answer is Answer.DONE else 0
             if is_in_segment:
-                outcome = self._count(piece.name, count)
+                outcome = self._outcome(piece.name, count)
                 if claim is not None:
                     self._advance(claim, claim.offset)
                 return outcome
@@ -311,8 +309,11 @@ class Shipper:
             self._remove(folder, claim)
         return Outcome(others=count, is_more=True)
 
-    def _judge(self, piece: Piece, items: list[Item]) -> Answer:
-        """Say what comes of *piece*, refused once more: it is its own fault when the endpoint has taken others."""
+    def _try_again(self, piece: Piece, items: list[Item]) -> Answer:
+        """Send *piece*; if it is refused once more, it is its own fault when the endpoint has taken others."""
+        answer = self.delivery.send(items)
+        if answer is not Answer.WAIT:
+            return answer
         if not self.delivery.may_take_others or self.delivery.arrivals == piece.arrivals:
             return Answer.WAIT
         if len(items) > 1:
@@ -335,10 +336,26 @@ class Shipper:
     def _advance(self, claim: Claim, offset: int) -> None:
         claim.advance(offset, self._aside.ranges_in(claim.name))
 
-    def _count(self, name: str, count: int) -> Outcome:
+    def _send(self, name: str, items: list[Item], send: Callable[[list[Item]], Answer]) -> Answer:
+        """Let *send* send *items* of the segment *name*, which count as sent until they are refused.
+
+        So nobody takes them for lost who removes the segment, or ends the process, before their answer is there.
+        """
+        if name not in self._own():
+            return send(items)
+        spans = sum(item.spans for item in items)
+        answer = Answer.WAIT
+        self._sent[name] += spans
+        try:
+            answer = send(items)
+        finally:
+            if answer is not Answer.DONE:
+                self._sent[name] -= spans
+        return answer
+
+    def _outcome(self, name: str, count: int) -> Outcome:
         if name not in self._own():
             return Outcome(others=count, is_more=True)
-        self._sent[name] += count
         return Outcome(own=count, is_more=True)
 
     def _release(self, names: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold, largest_file
 from otelflow._core.process.process import State
 from otelflow._core.text.safe_str import comes_from_outside
+from otelflow.errors import StoreUnreadable
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import UNFINISHED, open_store, segment_files
 from otelflow_exporters._store.pruning import live_among, prune
@@ -184,6 +185,26 @@ class SegmentWriter:
         with self.lock, contextlib.suppress(OSError):
             if self._file is not None and self._file.status() is not None and os.utime in os.supports_fd:
                 os.utime(self._file.descriptor)
+
+    def leave_wrong_folder(self) -> None:
+        """Let the next record begin a segment if this one's folder was moved, or is not to be used any more."""
+        file, name = self._file, self._name
+        if file is None:
+            return
+        try:
+            with open_store(self._directory, kind=self._kind) as store:
+                self._check(store)
+                is_right = file.has_name_in(store, name)
+        except FileNotFoundError:
+            is_right = False
+        except StoreUnreadable as error:
+            # Whatever the system says, such as that too many files are open, may be another one's matter.
+            is_right = error.__cause__ is not None and not isinstance(error.__cause__, NotADirectoryError)
+        except OSError:
+            return
+        with self.lock:
+            if not is_right and self._file is file and self._name == name:
+                self.close()
 
     def _is_in_place(self, file: OpenFile) -> bool:
         """Tell whether *file* is open still, and in its folder: the store may have been deleted meanwhile."""
