@@ -20,8 +20,7 @@ from otelflow._core.results.plain_values import canonical
 from otelflow._core.results.records import Record, unpacked
 from otelflow._core.results.storage import FolderStorage, ResultStorage
 from otelflow._core.runs.run import Run
-from otelflow._core.text.hints import error_text
-from otelflow._core.text.safe_str import brief_repr, comes_from_outside, safe_str, type_name
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside, error_text, safe_str, type_name
 from otelflow.errors import ResultNotStorable, ResultUnreadable, RunNotResumable
 
 if TYPE_CHECKING:
