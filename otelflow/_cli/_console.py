@@ -15,7 +15,8 @@ from typing import Final
 from rich.console import Console, ConsoleDimensions
 
 import otelflow
-from otelflow._core.text.hints import error_text, place_of
+from otelflow._core.text.hints import place_of
+from otelflow._core.text.safe_str import error_text
 from otelflow._core.text.visible import clean, one_line
 from otelflow._importing import text_of
 
