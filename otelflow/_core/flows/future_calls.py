@@ -146,12 +146,14 @@ class Call:
         """End it with *error*, if this thread was to end it: as after Ctrl-C between any two steps."""
         if self.taker != get_ident() or self.is_ended:
             return
+        is_told = not is_open(self.future)  # perhaps not to all that wait for it
         run = self.run_of_task
         if (run is None or not run.is_closed) and comes_from_outside(error):
             self._end_apart(ending_of(error, was_called=True))
         else:
             self.end(None, error)
-        tell_again(self.future)
+        if is_told:
+            tell_again(self.future)
 
     def give_up(self, error: BaseException) -> None:
         """End it with *error*, which has come while it was handed over, unless it runs."""

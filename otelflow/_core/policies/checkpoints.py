@@ -92,13 +92,15 @@ class Progress:
         is_tried_again = any(run.attempt > 1 for run in runs)
         since = min(self._since, self._began) if is_tried_again else self._since
         attempt: Run | None = None  # the one of the task or flow directly around it, which are further out
-        for run in runs:
+        for place, run in enumerate(runs):
             if run.attempt:
                 attempt = run
                 continue
             if run.kind == "task":
                 with contextlib.suppress(ResultNotStorable):  # it is not kept itself, so its inputs need make no key
-                    return Scope(self.call_key(run), attempt, since)
+                    key = self.call_key(run)
+                    # An attempt further out calls it anew, and then it makes the same calls.
+                    return Scope(key, attempt or next((run for run in runs[place:] if run.attempt), None), since)
             if run.kind and _open.progress.get(run) is not self:
                 attempt = None
         return Scope(self.identity, attempt, since)

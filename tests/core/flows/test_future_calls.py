@@ -885,10 +885,10 @@ def test_ctrl_c_while_one_is_cancelled_leaves_nothing_that_the_flow_waits_for(sp
 
 
 EACH_PLACE = '''
-import asyncio, concurrent.futures, dis, faulthandler, functools, multiprocessing, os, sys
+import asyncio, concurrent.futures, dis, faulthandler, functools, os, sys
 from otelflow import flow, task
 from otelflow._core.runs import open_runs
-from otelflow.runners import InlineTaskRunner, ProcessPoolTaskRunner, ThreadPoolTaskRunner
+from otelflow.runners import InlineTaskRunner, ThreadPoolTaskRunner
 
 @task
 def double(number):
@@ -919,20 +919,12 @@ def in_flow(runner):
 
     works().execute()
 
-def loky_executor():
-    import loky
-    return loky.ProcessPoolExecutor(2)
-
-fork = multiprocessing.get_context("fork")
 RUNNERS = {
     "inline": InlineTaskRunner,
     "threads": functools.partial(ThreadPoolTaskRunner, 2),
-    "processes": functools.partial(ProcessPoolTaskRunner, 2, "fork"),
 }
 EXECUTORS = {
     "own threads": functools.partial(concurrent.futures.ThreadPoolExecutor, 2),
-    "own processes": functools.partial(concurrent.futures.ProcessPoolExecutor, 2, fork),
-    "loky": loky_executor,
 }
 
 def work():
@@ -1008,21 +1000,8 @@ print(at > 100, {at: code for at, code in ends.items() if code not in (0, 4)})
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each place is tried in a process that is forked off")
-@pytest.mark.parametrize(
-    ("name", "stride"),  # each place takes a pool of processes, so some of them are tried
-    [
-        ("inline", 1),
-        ("on_loop", 1),
-        ("threads", 7),
-        ("own threads", 7),
-        ("processes", 29),
-        ("own processes", 29),
-        ("loky", 97),
-    ],
-)
+@pytest.mark.parametrize(("name", "stride"), [("inline", 1), ("on_loop", 1), ("threads", 7), ("own threads", 7)])
 def test_ctrl_c_between_any_two_lines_leaves_no_future_and_no_run_that_never_ends(program, name, stride):
-    if name == "loky":
-        pytest.importorskip("loky")
     program.run(EACH_PLACE, arguments=[name, str(stride)])
 
     assert (program.out.strip(), program.code) == ("True {}", 0), program.err[-3000:]

@@ -621,6 +621,35 @@ def test_a_task_that_is_tried_again_does_not_run_again_what_its_own_tasks_have_k
     assert replayed == ["task fetch"]
 
 
+@pytest.mark.parametrize("is_of_flow", [True, False], ids=["flow", "task"])
+def test_what_is_called_further_inside_is_kept_when_it_is_tried_again_too(storage, is_of_flow, shaky):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch(page):
+        calls.append(page)
+        return len(calls)
+
+    @task
+    def load():
+        value = fetch(1), fetch(1), fetch(2)
+        shaky.is_mended, is_mended = True, shaky.is_mended
+        if not is_mended:
+            raise LookupError("not yet")
+        return value
+
+    @task(retries=0 if is_of_flow else 1)
+    def outer():
+        return load()
+
+    @flow(persist_result=True, result_storage=storage, retries=1 if is_of_flow else 0)
+    def nightly():
+        return outer()
+
+    assert nightly().execute().flow_return_value == (1, 2, 3)
+    assert calls == [1, 1, 2]
+
+
 def test_a_flow_inside_that_is_tried_again_finds_what_its_tasks_have_kept_and_no_other_call_does(spans):
     calls = []
 
