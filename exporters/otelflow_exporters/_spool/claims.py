@@ -236,13 +236,17 @@ def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str]
     lost: dict[str, int] = {}
     if any(name + SUFFIX in names for name in absent):
         with contextlib.suppress(OSError), Folder.reached(directory, may_be_link=True) as folder:
-            lost = {name: _lost_in(folder, name) for name in absent}
+            marks = map(folder.file, (name + SUFFIX for name in absent))
+            # An empty one is that of a segment from which nobody has sent.
+            lost = {
+                name: _lost_in(folder, name) for name, mark in zip(absent, marks, strict=True) if mark and mark.size
+            }
     for name in absent:
-        if lost.get(name) or name + SUFFIX not in names:
-            sent = sent_of(name) or 0
-            count = max(0, own.get(name, 0) - sent)
+        sent = sent_of(name)
+        if lost.get(name, -1) or sent is not None:
+            count = max(0, own.get(name, 0) - (sent or 0))
             vanished += min(count, lost.get(name) or count)
-            own[name] = sent
+            own[name] = sent or 0
     return vanished
 
 

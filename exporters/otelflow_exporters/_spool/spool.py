@@ -249,7 +249,7 @@ class Spool:
             self.writer.close()
             if count := self._memory.give_up():
                 self._lose("shutdown", count)
-        sent_of = (lambda _: 0) if self._shipper is None else self._shipper.sent_of
+        sent_of = (lambda _: None) if self._shipper is None else self._shipper.sent_of
         with self._lock:  # the thread with what is under way may settle at the same time
             count = 0 if self.directory is None else count_vanished(self._folder, self.writer.segments, sent_of)
         if count:

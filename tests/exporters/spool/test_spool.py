@@ -1,5 +1,6 @@
 """A program's spans wait in a spool: whatever the collector does, and however the program ends."""
 
+import errno
 import itertools
 import os
 import shutil
@@ -18,6 +19,7 @@ from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool import last_delivery
 from otelflow_exporters._spool.batches import CLOSED
+from otelflow_exporters._spool.claims import SUFFIX
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._spool.spool import Spool
@@ -417,6 +419,32 @@ def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(rec
 
     assert counts_of(receiver) == {"after": 1}
     assert processor.dropped == {"vanished": 1}
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_where_no_file_can_be_made_any_more_everything_is_sent_all_the_same(receiver, folder, monkeypatch, is_later):
+    """A disk has room, and no inode for the file that says how far a segment is sent."""
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    if is_later:
+        tracer.start_span("made").end()
+    open_file = Folder.open
+
+    def refuse(self, name, flags):
+        if flags & os.O_CREAT and self.file(name) is None and (is_later or name.endswith(SUFFIX)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open_file(self, name, flags)
+
+    monkeypatch.setattr(Folder, "open", refuse)
+    for _ in range(3 - is_later):
+        tracer.start_span("made").end()
+    is_flushed = processor.force_flush()
+    processor.shutdown()
+
+    assert is_flushed
+    assert counts_of(receiver) == {"made": 3}
+    assert processor.account == ("traces", "SpoolSpanProcessor", 3, 3, {})
+    assert not list(folder.glob("*.otlp*"))
 
 
 @pytest.mark.parametrize("instead", ["folder of others", "empty folder", "nothing", "link to it", "open to all"])
