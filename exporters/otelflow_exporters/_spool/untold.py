@@ -1,4 +1,4 @@
-"""What happens to a spool while its lock is held, and is told without it."""
+"""Warnings and calls of a spool that come up while its lock is held, and are passed on when it is free."""
 
 import logging
 from collections import deque
