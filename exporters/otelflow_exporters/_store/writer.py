@@ -109,15 +109,19 @@ class SegmentWriter:
         length = len(record)
         with self.lock:
             name, segments, file = self._name, self.segments, self._file
+            status = None if file is None else file.status()
             if (
                 file is None
+                or status is None  # the program has closed it
+                or not status.st_nlink  # the store was deleted meanwhile
                 or name not in segments  # its owner has given it up
                 or (self._size + length > self._most and self._size > self._first_size)
                 or clock.monotonic() - self._opened > self._segment_seconds
-                or not self._is_in_place(file)
             ):
                 file = self._open(length)
                 name = self._name
+            elif not self._is_held:
+                self._is_held = hold(file.descriptor)
             descriptor = file.descriptor
             interruption: BaseException | None = None
             try:
@@ -184,15 +188,6 @@ class SegmentWriter:
         with self.lock, contextlib.suppress(OSError):
             if self._file is not None and self._file.status() is not None and os.utime in os.supports_fd:
                 os.utime(self._file.descriptor)
-
-    def _is_in_place(self, file: OpenFile) -> bool:
-        """Tell whether *file* is open still, and in its folder: the store may have been deleted meanwhile."""
-        status = file.status()
-        if status is None or not status.st_nlink:
-            return False
-        if not self._is_held:
-            self._is_held = hold(file.descriptor)
-        return True
 
     def _open(self, length: int) -> OpenFile:
         now = datetime.fromtimestamp(clock.time(), UTC).strftime("%Y%m%dT%H%M%S.%fZ")
