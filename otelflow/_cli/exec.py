@@ -54,7 +54,7 @@ def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> 
 
 
 class HeldSignals:
-    """Keeps signals until ``release()``: one that comes while the program begins would leave it alone."""
+    """Keeps signals until ``release()``: one that comes while the program starts would end us, and not the program."""
 
     def __init__(self) -> None:
         self._numbers: list[int] = []

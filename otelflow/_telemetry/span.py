@@ -1,4 +1,4 @@
-"""The span of a run: to everybody a span of the SDK, but made of what a run needs, and of the rest when it is read.
+"""The span of a run: a span of the SDK to everybody, of which the parts that few runs need are made when they are read.
 
 Whatever is not written here is inherited, so it is the SDK's own code that answers. That code reads private parts of
 the span: each is a slot, a constant, or made at its first look. ``sdk_spans`` sees to it that it finds them all.
@@ -66,7 +66,7 @@ class Origin:
 
 
 def _room(most: int | None, longest: int | None) -> float:
-    """Return how many attributes have room; where texts are cut none has, so that the SDK does it."""
+    """Return for how many attributes there is room; 0 where texts are cut, which the SDK then does."""
     if longest is not None:
         return -1
     return float("inf") if most is None else most

@@ -12,7 +12,7 @@ from otelflow._core.runs import observers
 from otelflow._core.runs.run import Entry, Run
 from otelflow._core.text.safe_str import bounded_name
 
-# Of more runs that have something new within one second, the rest is written a second later.
+# How many runs are written at once; of more with news in the same second, the rest is written a second later.
 _MOST_RUNS: Final = 1_000
 
 

@@ -19,7 +19,7 @@ _MOST_OPEN: Final = 10_000
 
 
 class StoreSpanProcessor(BoundedBatchSpanProcessor):
-    """Writes the spans that are sampled; of a root that is open for longer it notes that, so that it can be listed.
+    """Writes the sampled spans, and notes which roots are open for longer, so that they can be listed.
 
     What has ended is in a file when ``on_end()`` returns, and survives the process, however that ends. The note is
     written on the worker's thread. It stands in the segment that this process holds: whether the process still lives is

@@ -136,7 +136,7 @@ class SpoolSpanExporter(_NamedExporter, SpanExporter):
     ) -> None:
         place = _directory(directory, exporter)
         processor = SpoolSpanProcessor(place, max_bytes=max_bytes, exporter=exporter, is_shipped=is_shipped)
-        # To ask for it by its function would make one where there is none.
+        # OpenTelemetry's function would make a provider where there is none.
         super().__init__(processor, getattr(trace, "_TRACER_PROVIDER", None), "add_span_processor")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

@@ -1,4 +1,4 @@
-"""Who ships which segment, and how far it has been shipped: a small file beside it, locked by the one that ships it.
+"""Which process ships a segment, and how far: a small file beside the segment, which that process has locked.
 
 The lock goes with its process, however that ends, so that a segment is never left to nobody, nor sent by two.
 """

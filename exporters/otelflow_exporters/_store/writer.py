@@ -153,7 +153,7 @@ class SegmentWriter:
         return False
 
     def _is_full(self, error: BaseException) -> bool:
-        """Tell whether no file may be larger here, as *error* says (RLIMIT_FSIZE): the next one has room then."""
+        """Tell whether *error* says that a file may not be larger here (RLIMIT_FSIZE), so that another one has room."""
         if not isinstance(error, OSError) or error.errno != errno.EFBIG or comes_from_outside(error):
             return False
         self._most = 0
@@ -222,7 +222,7 @@ class SegmentWriter:
             self._check(store)
             first = b"".join(self._first_records())
             size, opened = len(first), clock.monotonic()
-            # Nobody may see it before it is held: it would look like that of a process that is lost.
+            # It is locked before others can see it: unlocked, it would look like that of a lost process.
             # Windows has no locks, and renames no open file.
             first_name = name if sys.platform == "win32" else UNFINISHED + name
             descriptor = store.open(first_name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
@@ -241,7 +241,7 @@ class SegmentWriter:
                 for part in (first_name, name, name + PROGRESS):  # Ctrl-C may come when it has its name
                     store.remove(part)
                 raise
-            # Nothing is called until it is the one that is written, so that no signal handler comes in between.
+            # No function is called before it is in use, so that no signal handler comes in between.
             earlier, self._file = self._file, file
             self._is_held, self._name, self._opened = is_held, name, opened
             self._size = self._first_size = size

@@ -71,7 +71,7 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
         else:
             below.append(whole)
         is_cut = is_cut or (addition or whole) != whole or any(len(value) > _LONGEST_VALUE for value in values.values())
-    # Where it was raised it is described: here it stands where there is room.
+    # The error is described at the span that raised it; here it stands only if there is room.
     if node.error_from_below and cell_len(text.plain) + 1 + len(node.error_from_below) <= room:
         text.append(f" {one_line(node.error_from_below)}", style="red")
     return Label(text, below, is_cut and not is_whole)

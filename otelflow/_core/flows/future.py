@@ -46,7 +46,7 @@ class Submitted(Protocol):
         """Tell that it is cancelled, or stop it; the future is cancelled already."""
 
     def take_back(self) -> bool:
-        """Cancel it, if who has it for another process has not begun it; tell whether that is so."""
+        """Cancel it where it was sent to, unless it has begun there; tell whether it is cancelled."""
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""

@@ -286,7 +286,7 @@ class Call:
         return is_taken
 
     def taken_back(self) -> None:
-        """Tell that it was cancelled where it was sent to, before it began."""
+        """Tell that another process has cancelled it before it began there."""
         if withdraw(self.future):  # else the flow was given up meanwhile
             self._end_apart(CANCELLED)
         self.session.futures.pop(self, None)

@@ -8,10 +8,9 @@ from typing import Any, Final
 from otelflow import semconv
 from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
-from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded, redact
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import bounded_name, comes_from_outside, printable, safe_str, type_name
+from otelflow._core.text.safe_str import bounded_name, comes_from_outside, error_text, printable, safe_str, type_name
 from otelflow.errors import UpstreamFailed
 
 # Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
@@ -210,7 +209,7 @@ def ending_of(error: BaseException, *, was_called: bool) -> Ending:
     if not was_called:
         return Ending(semconv.SKIP if type(error) is UpstreamFailed else semconv.ERROR, error)
     # A timeout is one, or a group of timeouts and of what was stopped for them.
-    is_timeout = all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaves(error))
+    is_timeout = all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaf_errors(error))
     return Ending(semconv.TIMEOUT if is_timeout else semconv.FAILURE, error)
 
 
@@ -224,7 +223,7 @@ def is_cancellation(error: BaseException) -> bool:
 
     GeneratorExit leaves a coroutine that was closed before it was done.
     """
-    return all(map(_is_stop, _leaves(error)))
+    return all(map(_is_stop, _leaf_errors(error)))
 
 
 def _is_stop(error: BaseException) -> bool:
@@ -242,9 +241,8 @@ def _is_late(error: BaseException) -> bool:
         kind = type(reason)
         if isinstance(reason, TimeoutError) or _is_one_of(_TIMEOUTS, reason):
             return True
-        if lazy_compile(_LATE).search(classes.name_of(kind)) and classes.is_installed(
-            kind
-        ):  # a user's may be called so
+        is_named_late = lazy_compile(_LATE).search(classes.name_of(kind)) is not None
+        if is_named_late and classes.is_installed(kind):  # a class of the program may have any such name
             return True
         kinds = [(classes.module_of(base).partition(".")[0], classes.name_of(base)) for base in classes.bases(kind)]
         read = next((_WRAPPERS[package][name] for package, name in kinds if name in _WRAPPERS.get(package, ())), None)
@@ -257,7 +255,7 @@ def _is_late(error: BaseException) -> bool:
     return _code_of_call(error) == "DEADLINE_EXCEEDED"
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def _leaf_errors(error: BaseException) -> Iterator[BaseException]:
     """Yield *error*, or of a group each exception in it that is no group; groups may be thousands deep."""
     rest, ids = [error], set()
     while rest:
@@ -303,7 +301,12 @@ def stack_trace(error: BaseException, limit: int) -> str:
         if comes_from_outside(trouble):
             raise
         text = f"<the traceback could not be formatted: {type_name(trouble)}>"
-    return printable(_both_ends(text, limit))
+    length = len(text)
+    limit = min(limit, _READ // 2)
+    text = redact(text if length <= _READ else text[: _READ // 2] + text[-_READ // 2 :])
+    if length > 2 * limit:  # cut after it was redacted, so that no half of a secret is left
+        text = f"{text[:limit]}\n… [cut, {length:,} characters] …\n{text[-limit:]}"
+    return printable(text)
 
 
 def _is_long(error: BaseException) -> bool:
@@ -356,13 +359,3 @@ def _pieces_of_chain(error: BaseException, frames: TracebackType | None, limit: 
 
 _BETWEEN_CAUSE: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _BETWEEN_CONTEXT: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
-
-
-def _both_ends(text: str, limit: int) -> str:
-    """Return *text* redacted, of a long one both ends; cut afterwards, so that no half of a secret is left."""
-    length = len(text)
-    limit = min(limit, _READ // 2)
-    text = redact(text if length <= _READ else text[: _READ // 2] + text[-_READ // 2 :])
-    if length <= 2 * limit:
-        return text
-    return f"{text[:limit]}\n… [cut, {length:,} characters] …\n{text[-limit:]}"

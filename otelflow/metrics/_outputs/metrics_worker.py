@@ -6,7 +6,7 @@ from collections.abc import Callable
 from otelflow._core.process import clock, losses, shutdown
 from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
-from otelflow._core.text.hints import error_text
+from otelflow._core.text.safe_str import error_text
 
 
 class Refusal(ConnectionError):

@@ -1093,7 +1093,7 @@ def test_of_a_segment_that_makes_room_what_was_sent_is_not_lost(receiver, folder
     with open_store(folder, kind="spool") as store:
         (file,) = segment_files(store)
         spool._count_removed(store, file)
-    spool.untold.tell()
+    spool.deferred.tell()
 
     assert processor.account == ("traces", "SpoolSpanProcessor", 10, 4, {"spool_full": 6})
     processor.shutdown()
@@ -1110,7 +1110,7 @@ def test_what_makes_room_of_an_earlier_process_with_the_same_number_is_lost(fold
     with open_store(folder, kind="spool") as store:
         (file,) = segment_files(store)
         processor._spool._count_removed(store, file)
-    processor._spool.untold.tell()
+    processor._spool.deferred.tell()
 
     assert (earlier.waiting, processor.dropped, processor.account.total) == (3, {"spool_full": 3}, 0)
     processor.shutdown()
@@ -1157,7 +1157,7 @@ def test_what_makes_room_of_another_spool_of_this_process_is_counted_by_that_alo
         (file,) = segment_files(store)
         first._spool._count_removed(store, file)
         store.remove(file.name)
-    first._spool.untold.tell()
+    first._spool.deferred.tell()
     wait_until(lambda: not second.waiting)
 
     assert (dict(first.dropped), dict(second.dropped)) == ({}, {"vanished": 3})
@@ -1323,7 +1323,7 @@ def test_an_item_that_cannot_be_encoded_is_lost_and_the_log_says_why(receiver, f
 
     spool = Spool(SPANS, folder, owner=SPANS)
     body = spool.encoded(odd)
-    spool.untold.tell()
+    spool.deferred.tell()
     spool.shutdown()
 
     assert (body, spool.dropped, spool.account.dropped) == (b"", {"encoding_failed": 1}, {"encoding_failed": 1})
