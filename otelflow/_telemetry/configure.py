@@ -20,7 +20,7 @@ from otelflow._core.inside.listener_checks import RunListener
 from otelflow._core.inside.listeners import add_listener
 from otelflow._core.process import clock, losses
 from otelflow._core.process import settings as process_settings
-from otelflow._core.process.environment import SWITCH
+from otelflow._core.process.environment import SWITCH, variable_for
 from otelflow._core.process.process import State
 from otelflow._core.process.provider import choose_anew, prepare, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
@@ -262,7 +262,9 @@ def _put_in_force(settings: Mapping[str, Any]) -> Settings:
     for name in settings:
         if name not in SETTINGS:
             keywords = {*(configure.__kwdefaults__ or ()), *SETTINGS}
-            raise ConfigurationError(f"configure() has no keyword {name!r}{suggestion(name, keywords)}")
+            raise ConfigurationError(
+                f"configure() has no keyword {name!r}{variable_for(name) or suggestion(name, keywords)}"
+            )
     in_force = process_settings.configure(**settings)
     choose_anew()  # what makes the spans is a setting, too
     return in_force

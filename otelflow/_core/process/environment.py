@@ -26,6 +26,23 @@ OTHER_VARIABLES: Final = frozenset(
         "OTELFLOW_STACK_DIR",
     }
 )
+# What programs want to tell configure(), and OpenTelemetry's variable that says it
+_OTEL_VARIABLES: Final = {
+    **dict.fromkeys(
+        ("endpoint", "otlp_endpoint", "collector", "collector_endpoint", "url"), "OTEL_EXPORTER_OTLP_ENDPOINT"
+    ),
+    **dict.fromkeys(("protocol", "insecure"), "OTEL_EXPORTER_OTLP_PROTOCOL"),
+    **dict.fromkeys(("headers", "api_key", "token"), "OTEL_EXPORTER_OTLP_HEADERS"),
+    **dict.fromkeys(("exporter", "exporters", "traces", "console"), "OTEL_TRACES_EXPORTER"),
+    **dict.fromkeys(("sampler", "sample_rate", "sampling", "sampling_ratio"), "OTEL_TRACES_SAMPLER"),
+    **dict.fromkeys(("resource", "resource_attributes", "environment", "version"), "OTEL_RESOURCE_ATTRIBUTES"),
+}
+
+
+def variable_for(keyword: str) -> str:
+    """Return the end of a sentence with the variable of OpenTelemetry that says what is meant by *keyword*, if any."""
+    variable = _OTEL_VARIABLES.get(keyword)
+    return f"; the variable {variable} says it" if variable else ""
 
 
 def positive_integer(variable: str, default: int) -> int:
