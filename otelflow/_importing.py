@@ -8,16 +8,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from otelflow._core.text.hints import error_text, place_of, question
+from otelflow._core.text.hints import place_of, question
 from otelflow._core.text.redaction import redact
-from otelflow._core.text.safe_str import comes_from_outside
+from otelflow._core.text.safe_str import comes_from_outside, error_text
 from otelflow.errors import TargetNotFound, TargetNotImportable
 
 T = TypeVar("T")
 
 
 def import_for_user(load: Callable[[], T], place: str, absence: Callable[[], str] | None = None) -> T:
-    """Return what *load* returns, which imports *place*: a file, or a module for which *absence* says that it is none.
+    """Return what *load* returns, which imports *place*, a file or a module; *absence* says that there is no module.
 
     Raises TargetNotFound with that sentence, or TargetNotImportable with the error, its line and what to do about it.
     """

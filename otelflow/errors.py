@@ -31,11 +31,10 @@ And one that is no error: Terminated (KeyboardInterrupt), by which ``otelflow ru
 """
 
 import copyreg
-import signal
 from collections.abc import Iterable
 from typing import Any
 
-from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.safe_str import brief_repr, error_text, safe_str, type_name
 
 __all__ = [
     "BlockedLoop",
@@ -181,9 +180,6 @@ class UpstreamFailed(OtelflowError, RuntimeError):
     """Raised by a future whose task was not run, since one that it waits for has failed: that is the ``__cause__``."""
 
     def __init__(self, task_name: str, upstream: str, error: BaseException) -> None:
-        from otelflow._core.text.hints import error_text  # noqa: PLC0415 only for failures
-        from otelflow._core.text.safe_str import safe_str, type_name  # noqa: PLC0415
-
         if isinstance(error, UpstreamFailed) and error.__cause__ is not None:  # what it comes of in the end
             upstream, error = error.upstream, error.__cause__
         reason = error_text(type_name(error), safe_str(error, 200))
@@ -308,4 +304,6 @@ class Terminated(KeyboardInterrupt):
     @property
     def code(self) -> int:
         """The exit code of a program that this signal ended: 128 and the signal's number."""
+        import signal  # noqa: PLC0415 it takes a thirtieth of an import of otelflow
+
         return 128 + signal.Signals[str(self)]

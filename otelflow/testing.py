@@ -206,7 +206,17 @@ class Trace(SpanProcessor):
         return "\n".join(snapshot_lines(spans, parents))
 
     def __repr__(self) -> str:
-        lines = [line for root in self.tree() for line in _lines(root, "", "")]
+        lines = []
+        waiting = deque((root, "", "") for root in self.tree())  # no recursion: a flow may call itself a thousand times
+        while waiting:
+            node, head, rest = waiting.popleft()
+            lines.append(f"{head}{node.name} · {node.result or '?'}")
+            last = len(node.children) - 1
+            inside = [
+                (child, rest + ("└── " if place == last else "├── "), rest + ("    " if place == last else "│   "))
+                for place, child in enumerate(node.children)
+            ]
+            waiting.extendleft(reversed(inside))
         if self.open_spans:
             lines.append(f"({self.open_spans} not ended)")
         return "\n".join(lines) or "(no spans)"
@@ -215,19 +225,6 @@ class Trace(SpanProcessor):
 def _key(span: ReadableSpan) -> tuple[int, int]:
     context = span.get_span_context()
     return (context.trace_id, context.span_id) if context is not None else (0, 0)
-
-
-def _lines(root: Node, first: str, others: str) -> Iterator[str]:
-    waiting = deque([(root, first, others)])  # no recursion: a flow may call itself a thousand times
-    while waiting:
-        node, head, rest = waiting.popleft()
-        yield f"{head}{node.name} · {node.result or '?'}"
-        last = len(node.children) - 1
-        inside = [
-            (child, rest + ("└── " if place == last else "├── "), rest + ("    " if place == last else "│   "))
-            for place, child in enumerate(node.children)
-        ]
-        waiting.extendleft(reversed(inside))
 
 
 _MOST_NAMES: Final = 10  # of open spans that are named

@@ -64,6 +64,7 @@ RULES = {
         *DOWN_TO_RUNS,
         "otelflow._version",
         "otelflow.metrics",
+        "otelflow_exporters._otlp.answer_times",
         "otelflow_exporters._otlp.endpoint",
         "otelflow_exporters._otlp.resource",
         "otelflow_exporters._spool",
@@ -731,7 +732,7 @@ def test_few_functions_are_private_and_called_once():
     ]
 
     share = len(once) / len(every)
-    assert share <= 0.12, listed(f"{share:.0%} of all, at most 12 %", once)
+    assert share <= 0.11, listed(f"{share:.1%} of all, at most 11 %", once)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""CONTRIBUTING.md leads to what is there: the places of its table, and all that its map and its recipes name."""
+"""CONTRIBUTING.md leads to what is there: the places of its table, and all that its map and its recipes name.
+
+So does docs/architecture.md, to which it sends who changes something that goes deep.
+"""
 
 import re
 from functools import cache
@@ -11,10 +14,14 @@ PAGE = ROOT / "CONTRIBUTING.md"
 if not (ROOT / "otelflow").is_dir():
     pytest.skip("the tests run beside an installed package", allow_module_level=True)
 TEXT = PAGE.read_text()
-BODY = TEXT[TEXT.index("## A run") : TEXT.index("## What may change")]
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+PACKAGES_OF_OURS = ARCHITECTURE[ARCHITECTURE.index("## The packages") : ARCHITECTURE.index("## The public modules")]
+MODULES_OF_OURS = ARCHITECTURE[ARCHITECTURE.index("## The public modules") : ARCHITECTURE.index("## Words of")]
+DEEP = ARCHITECTURE[ARCHITECTURE.index("## Changes that go deep") : ARCHITECTURE.index("## What is tested")]
+BODY = "\n".join((TEXT[TEXT.index("## A run") : TEXT.index("## What may change")], PACKAGES_OF_OURS, DEEP))
 TABLE = TEXT[TEXT.index("|---|---|---|\n") : TEXT.index("## Set up")]
 ROWS = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| .*$", TABLE, re.MULTILINE)]
-PLACE = re.compile(r"`((?:otelflow|exporters|tests|docs)/[\w/.]*|[a-z]+\.yml)`")
+PLACE = re.compile(r"`((?:otelflow|exporters|tests|docs|deploy)/[\w/.]*|[a-z]+\.yml)`")
 # Where a short path may begin
 PACKAGES = ("", "otelflow/", "otelflow/_core/", "exporters/otelflow_exporters/", "tests/", "docs/")
 #: What is named and is in no file of ours
@@ -25,7 +32,11 @@ OF_OTHERS = {"NameTaskRunner", "opentelemetry-instrument", "title", "that_name",
 def sources():
     folders = ("otelflow", "exporters", "tests", "docs", ".ci", "examples", "deploy")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
-    return [path for path in [*files, *ROOT.glob("*.*")] if path != PAGE and "__pycache__" not in path.parts]
+    return [
+        path
+        for path in [*files, *ROOT.glob("*.*")]
+        if path not in (PAGE, ROOT / "docs/architecture.md") and "__pycache__" not in path.parts
+    ]
 
 
 @cache
@@ -37,10 +48,11 @@ def words():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_a_row_of_the_table_leads_to_a_recipe_and_to_places_that_are_there(row):
-    titles = [re.sub(r"[^\w -]", "", title.lower()).strip() for title in re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)]
+    pages = TEXT + ARCHITECTURE
+    titles = [re.sub(r"[^\w -]", "", title.lower()).strip() for title in re.findall(r"^#+ (.+)$", pages, re.MULTILINE)]
     # As GitHub makes an address of a heading, where the site would make the same
     headings = {address for title in titles if (address := title.replace(" ", "-")) == re.sub(r"[- ]+", "-", title)}
-    anchors = re.findall(r"\(#([^)]+)\)", row[0])
+    anchors = re.findall(r"\((?:docs/architecture.md)?#([^)]+)\)", row[0])
     places = PLACE.findall(row[1]) + PLACE.findall(row[2])
     names = re.findall(r"`([A-Za-z_.]+)` in `([\w/.]+)`", row[1])
 
@@ -66,8 +78,7 @@ def test_each_file_that_the_map_or_a_recipe_names_is_there():
 
 
 def test_each_folder_that_a_row_of_the_tree_names_is_in_its_package():
-    tree = BODY[BODY.index("## The tree") : BODY.index("## Rules")]
-    rows = [row.split("|")[1:3] for row in re.findall(r"^\| `.*$", tree, re.MULTILINE)]
+    rows = [row.split("|")[1:3] for row in re.findall(r"^\| `.*$", PACKAGES_OF_OURS, re.MULTILINE)]
     folders = [(package, name) for package, question in rows for name in re.findall(r"`([a-z_]+/)`", question)]
 
     assert len(folders) > 5
@@ -90,7 +101,7 @@ def test_each_name_that_the_map_or_a_recipe_uses_is_in_the_tree():
 def test_each_public_module_has_its_reason():
     api = (ROOT / "tests/public_api.txt").read_text()
     modules = re.findall(r"^(otelflow[\w.]*) \(module\)$", api, re.MULTILINE)
-    rows = "\n".join(re.findall(r"^\| `.*$", TEXT[TEXT.index("## What may change") :], re.MULTILINE))
+    rows = "\n".join(re.findall(r"^\| `.*$", MODULES_OF_OURS, re.MULTILINE))
 
     words_in_rows = set(re.findall(r"`([a-z_]+)`", rows))
     assert len(modules) > 20

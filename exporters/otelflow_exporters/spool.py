@@ -96,15 +96,15 @@ class SpoolSpanProcessor(SpanProcessor):
             on_loss=on_loss,
             on_told=on_recovery or bool,
             first_records=lambda: self._starts.records(),  # noqa: PLW0108 a forked child has others
-            tidy=self._tell_of_open,
+            tidy=self._write_news,
         )
         # One lock for what is open and for what is written: a signal handler may start a span while it is held, and
         # would take the second of two in another order than a thread that ends one.
         self._lock = self._spool.writer.lock
-        self._begin()
-        forks.begin_anew(self, SpoolSpanProcessor._begin)
+        self._begin_anew()
+        forks.begin_anew(self, SpoolSpanProcessor._begin_anew)
 
-    def _begin(self) -> None:
+    def _begin_anew(self) -> None:
         """Begin with no span; in a forked child, those of the parent are the parent's."""
         self._starts = Starts()
 
@@ -188,15 +188,9 @@ class SpoolSpanProcessor(SpanProcessor):
 
     # On the thread of the spool
 
-    def _tell_of_open(self) -> None:
-        """Give a sign of life of what is open."""
-        self._write_news()  # also where all has ended: who collects the news would keep them
-        if self._starts:
-            self._spool.writer.touch()
-
     def _write_news(self) -> None:
-        """Write what has happened in open spans: if the process is lost, it is told with them."""
-        size = 0
+        """Write what has happened in open spans, and give a sign of life: if the process is lost, both are told."""
+        size = 0  # of what is written; also where all has ended, news are taken: who collects them would keep them
         spans = self._starts.spans()
         try:
             for span_id, events in self._news():
@@ -205,6 +199,8 @@ class SpoolSpanProcessor(SpanProcessor):
                     size += self._write_events(span_id, span, events)
         except Exception as error:  # noqa: BLE001 whoever has the news is foreign code
             log(_logger, logging.DEBUG, _NOT_WRITTEN, error=error)
+        if self._starts:
+            self._spool.writer.touch()
 
     def _write_events(self, span_id: int, span: ReadableSpan, events: Sequence[Event]) -> int:
         """Write an open *span* with these *events*; return how much that is."""

@@ -129,12 +129,16 @@ class StoreSpanExporter(SpanExporter):
     def prune(self) -> None:
         """Remove what is too old or too much, if that is due; without this call, ``export`` does it now and then.
 
+        Where the folder was moved, or another one was put in its place, the next span goes to what is there now.
+
         Example:
             >>> StoreSpanExporter("traces").prune()
 
         """
-        if self._writer is not None and self._writer.is_prune_due:
-            self._writer.prune()
+        if self._writer is not None:
+            self._writer.leave_wrong_folder()
+            if self._writer.is_prune_due:
+                self._writer.prune()
 
     def shutdown(self) -> None:
         """Finish the segment; spans that come later are counted as dropped."""

@@ -9,9 +9,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otelflow._core.process import forks
-from otelflow._core.text.hints import error_text
 from otelflow._core.text.own_logger import log, own_logger
-from otelflow._core.text.safe_str import comes_from_outside, safe_str
+from otelflow._core.text.safe_str import comes_from_outside, error_text, safe_str
 from otelflow.errors import MissingExtra
 from otelflow_exporters._otlp.model import Span, from_any
 from otelflow_exporters._tree.buffering import Buffer, FinishedTrace

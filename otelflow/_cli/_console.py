@@ -15,7 +15,8 @@ from typing import Final
 from rich.console import Console, ConsoleDimensions
 
 import otelflow
-from otelflow._core.text.hints import error_text, place_of
+from otelflow._core.text.hints import place_of
+from otelflow._core.text.safe_str import error_text
 from otelflow._core.text.visible import clean, one_line
 from otelflow._importing import text_of
 
@@ -29,8 +30,8 @@ _TRACEBACK: Final = "Traceback (most recent call last):"
 _INDENT: Final = "    "
 # The password of an address, also of one that is refused because its scheme is missing; a port is none.
 _PASSWORD: Final = re.compile(
-    r"""(?P<head> /[^\s:/@]*: ) (?!\d{1,5}[/?\#,]) \S+ (?=@)
-      | (?P<start> (?:\A|(?<=[\s='"(])) [^\s:/@='"(]+: ) [^\s/]+ (?=@)""",
+    r"""(?P<head> /[^\s:/@]*: ) (?!\d{1,5}[/?\#,]) [^\s@]{1,500}+ (?:@[^\s@/]{0,100}+(?=@))*+ (?=@)
+      | (?P<start> (?:\A|(?<=[\s='"(])) [^\s:/@='"(]+: ) [^\s/@]{1,500}+ (?:@[^\s/@='"(]{0,100}+(?=@))*+ (?=@)""",
     re.VERBOSE,
 )
 

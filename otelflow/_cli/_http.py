@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import requests
 
 from otelflow._core.process import clock
+from otelflow_exporters._otlp.answer_times import bound_answers
 from otelflow_exporters._otlp.endpoint import is_web_page
 
 _TIMEOUT_SECONDS: Final = 5
@@ -82,9 +83,12 @@ def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:
         raise Unreachable(address, "an address begins with http:// or https://")
     deadline = clock.monotonic() + _LONGEST_SECONDS
     try:
-        with requests.request(
-            method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True, **keywords
-        ) as response:
+        with (
+            bound_answers(requests.Session(), _LONGEST_SECONDS) as session,
+            session.request(
+                method, url, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True, **keywords
+            ) as response,
+        ):
             body = bytearray()
             for piece in response.iter_content(_PIECE):
                 body += piece

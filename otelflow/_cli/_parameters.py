@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 import otelflow
 from otelflow._cli._conversion import UNIONS, ConversionError, convert, name_of
 from otelflow._core.text.functions import written_function
-from otelflow._core.text.hints import error_text, suggestion
+from otelflow._core.text.hints import suggestion
+from otelflow._core.text.safe_str import error_text
 from otelflow._importing import text_of
 from otelflow.errors import InvalidParameter
 

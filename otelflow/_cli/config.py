@@ -94,7 +94,14 @@ def print_configuration() -> int:
 def print_setting(console: Console, setting: settings.Setting) -> None:
     """Print one setting; names, values and variables are never broken."""
     style = "" if setting.origin == "default" else "bold"
-    value, origin = for_page(_value(setting)), for_page(setting.origin)
+    value = setting.value
+    if setting.name == "store":
+        value = str(store_directory(value or "on") or "off")
+    elif isinstance(value, bool):
+        value = "on" if value else "off"
+    elif isinstance(value, tuple):
+        value = ", ".join(value)
+    value, origin = for_page(str(value)), for_page(setting.origin)
     line = f"{setting.name:<{_NAME_WIDTH}} {value:<{_VALUE_WIDTH}} {origin}"
     lines = [line] if cell_len(line) <= console.width else [setting.name, f"  {value}", f"  {origin}"]
     for text in lines:
@@ -107,15 +114,6 @@ def print_setting(console: Console, setting: settings.Setting) -> None:
         console.print(Padding(meaning, (0, 0, 0, 4)))
     else:
         console.print(meaning, soft_wrap=True)
-
-
-def _value(setting: settings.Setting) -> str:
-    value = setting.value
-    if setting.name == "store":
-        return str(store_directory(value or "on") or "off")
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def unread_variables() -> Iterator[tuple[str, str]]:

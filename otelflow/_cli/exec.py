@@ -54,16 +54,14 @@ def run_program(words: Sequence[str], name: str | None, options: RunOptions) -> 
 
 
 class HeldSignals:
-    """Keeps signals until ``release()``: one that comes while the program begins would leave it alone."""
+    """Keeps signals until ``release()``: one that comes while the program starts would end us, and not the program."""
 
     def __init__(self) -> None:
         self._numbers: list[int] = []
         numbers = [number for number in (signal.SIGINT, *end_signals()) if callable(signal.getsignal(number))]
-        self._handlers = {number: signal.signal(number, self._keep) for number in numbers}
-
-    def _keep(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        self._numbers.append(number)
+        self._handlers = {
+            number: signal.signal(number, lambda number, _: self._numbers.append(number)) for number in numbers
+        }
 
     def release(self) -> None:
         """Put the handlers back, and raise each signal that has come meanwhile."""

@@ -69,7 +69,7 @@ def _try_settings(command: Sequence[str]) -> None:
     settings.check()
     program = shutil.which(command[0])
     if program is None or Path(program).absolute().parent != Path(sys.executable).absolute().parent:
-        return  # a Python that may have other exporters: what it stumbles over, it says itself
+        return  # another Python, which may have other exporters, and says itself what is wrong
     if Path(program).name != _FOREIGN:
         # Nothing is stored, sent or served by this process, which is about to become another.
         otelflow.configure(store=False, metrics="off", spool="memory")

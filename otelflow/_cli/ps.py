@@ -1,5 +1,6 @@
 """``otelflow ps`` and ``recover``: what runs on this machine, and what processes were doing that are lost."""
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,10 @@ def recover(directory: Path | None, *, is_sent: bool) -> int:
     """Print what processes were doing that are lost, and if *is_sent*, send it; return the exit code."""
     lost = {folder: [run for run in open_runs(folder) if not run.is_alive] for folder in _folders(directory)}
     folders = [folder for folder, runs in lost.items() if runs]
-    incomplete = _incomplete() if directory is None and not folders else 0
+    incomplete = 0
+    if directory is None and not folders:
+        with contextlib.suppress(StoreUnreadable, OSError):  # it is off, or cannot be read
+            incomplete = sum(summary.result == INCOMPLETE for summary in open_store().summaries())
     if incomplete:  # they have no spool, from which the next process reports them
         words = f"{counted(incomplete, 'trace')} of the store {'is' if incomplete == 1 else 'are'} incomplete"
         say(f"no run that was lost waits to be sent; {words}: 'otelflow show --list --failed' has them")
@@ -111,14 +115,6 @@ def _stored_runs(listed: set[str]) -> list[OpenRun]:
     return [run for run in runs if run.is_alive and run.span.span_id not in listed]
 
 
-def _incomplete() -> int:
-    """Return how many traces the store has that no process has brought to their end."""
-    try:
-        return sum(summary.result == INCOMPLETE for summary in open_store().summaries())
-    except (StoreUnreadable, OSError):  # it is off, or cannot be read
-        return 0
-
-
 def _last_message(run: OpenRun) -> str:
     messages = [
         (event.time, str(event.attributes.get(semconv.MESSAGE_TEXT, "")))
@@ -143,9 +139,13 @@ def _print(runs: list[OpenRun], heading: str) -> None:
     headings = ("trace", "process", heading, "service", "run", "inside", "last message")
     for name in headings:
         table.add_column(name, no_wrap=True)
-    rows = [[one_line(text) for text in _row(run)] for run in runs]
-    for row in rows:
-        table.add_row(*map(Text, row))
+    rows = []
+    for run in runs:
+        end = clock.time_ns() if run.is_alive else run.last_sign
+        age = durations.in_words(max(0, end - run.span.start) / 1e9)
+        cells = run.span.trace_id, str(run.pid), age, run.span.service, run.span.name, _task_in(run), _last_message(run)
+        rows.append([one_line(text) for text in cells])
+        table.add_row(*map(Text, rows[-1]))
     console = page()
     if console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum <= console.width:
         console.print(table)
@@ -155,16 +155,3 @@ def _print(runs: list[OpenRun], heading: str) -> None:
         for name, text in zip(headings[1:], others, strict=True):
             if text:
                 console.print(Text.assemble("  ", (f"{name:<{len(headings[-1])}}", "dim"), "  ", text), soft_wrap=True)
-
-
-def _row(run: OpenRun) -> tuple[str, ...]:
-    end = clock.time_ns() if run.is_alive else run.last_sign
-    return (
-        run.span.trace_id,
-        str(run.pid),
-        durations.in_words(max(0, end - run.span.start) / 1e9),
-        run.span.service,
-        run.span.name,
-        _task_in(run),
-        _last_message(run),
-    )

@@ -93,7 +93,7 @@ class _TraceListener(otelflow.Listener):
     trace: SpanContext | None = None
 
     def on_flow_start(self, event: Flow_Run__Event) -> None:
-        """Note the trace of the first flow; those that it runs inside are in it or beside it."""
+        """Note the trace of the first flow; flows that it runs are in that trace, or have one of their own."""
         if self.trace is None:
             self.trace = event.event_data.span_context
 

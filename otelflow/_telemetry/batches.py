@@ -112,7 +112,7 @@ class BoundedBatchProcessor:
             / 1_000,
         )
         self._begin()
-        forks.begin_anew(self, BoundedBatchProcessor._begin_in_child)  # after the worker: each has its own part
+        forks.begin_anew(self, type(self).begin_anew)  # after the worker: each has its own part
         shutdown.deliver_before_child_ends(self, BoundedBatchProcessor.shutdown)
 
     @classmethod
@@ -124,7 +124,7 @@ class BoundedBatchProcessor:
         renew_in_child = renew if is_otlp(name) else None
         return cls(exporter, schedule_delay_millis=schedule_delay_millis, answer=answer, renew=renew_in_child)
 
-    def _begin_in_child(self) -> None:
+    def begin_anew(self) -> None:
         """Leave to the parent what it had, and its connection: what a child sends there would come in between."""
         self._begin()
         if self._renew is not None:

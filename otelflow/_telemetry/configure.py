@@ -24,7 +24,7 @@ from otelflow._core.process.environment import SWITCH, variable_for
 from otelflow._core.process.process import State
 from otelflow._core.process.provider import choose_anew, prepare, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
-from otelflow._core.text.hints import quotes_in, suggestion
+from otelflow._core.text.hints import quotes_in
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError
@@ -184,8 +184,9 @@ def configure(
     >>> otelflow.configure(service_name="shop", value_limit=1_000, tracer_provider=my_provider).dropped
     {}
     """
-    _check(service_name, tracer_provider, listeners, store)
-    in_force = _put_in_force(settings)
+    _check(service_name, tracer_provider, listeners, store, settings)
+    in_force = process_settings.configure(**settings)
+    choose_anew()  # what makes the spans is a setting, too
     with _lock:
         earlier = telemetry = _configured.before_configure()
         if tracer_provider is not None:
@@ -200,9 +201,7 @@ def configure(
         if telemetry is earlier:
             _warn_of_ignored(telemetry, service_name, store)
     entry_points.empty_is_unset()(prepare)()
-    _use_logs(telemetry, in_force.events)
-    if metrics is not None or in_force.metrics or telemetry.metrics is not None:
-        _use_metrics(telemetry, metrics, service_name)
+    _use_other_signals(telemetry, in_force, metrics, service_name)
     shutdown.begin_end_at_exit()
     log_capture.capture_configured()
     for listener in listeners:
@@ -257,20 +256,9 @@ def _take_over(telemetry: Telemetry, earlier: Telemetry | None) -> None:
         telemetry.service_name = earlier.service_name
 
 
-def _put_in_force(settings: Mapping[str, Any]) -> Settings:
-    """Put *settings* in force."""
-    for name in settings:
-        if name not in SETTINGS:
-            keywords = {*(configure.__kwdefaults__ or ()), *SETTINGS}
-            raise ConfigurationError(
-                f"configure() has no keyword {name!r}{variable_for(name) or suggestion(name, keywords)}"
-            )
-    in_force = process_settings.configure(**settings)
-    choose_anew()  # what makes the spans is a setting, too
-    return in_force
-
-
-def _check(service_name: object, tracer_provider: object, listeners: object, store: object) -> None:
+def _check(
+    service_name: object, tracer_provider: object, listeners: object, store: object, settings: Iterable[str]
+) -> None:
     """Raise ConfigurationError for an argument of ``configure()`` that it cannot use."""
     wrong: tuple[str, object, str] | None = None
     if service_name is not None and not isinstance(service_name, str):
@@ -283,6 +271,10 @@ def _check(service_name: object, tracer_provider: object, listeners: object, sto
         wrong = "store", store, "True, False or a folder"
     if wrong is not None:
         raise ConfigurationError(f"configure(): {wrong[0]} must be {wrong[2]}, not {brief_repr(wrong[1], 60)}")
+    for name in settings:
+        if name not in SETTINGS:
+            keywords = {*(configure.__kwdefaults__ or ()), *SETTINGS}
+            raise ConfigurationError(f"configure() has no keyword {name!r}{variable_for(name, keywords)}")
 
 
 @entry_points.empty_is_unset()
@@ -346,13 +338,6 @@ def _use_store(telemetry: Telemetry, store: bool | str | Path | None, setting: s
     telemetry.store_directory = Path(exporter.directory)
 
 
-def _use_logs(telemetry: Telemetry, events: str) -> None:
-    if events != "span" and isinstance(telemetry.provider, TracerProvider):
-        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
-
-        telemetry.logs = use_logs(encodable(telemetry.provider.resource))
-
-
 def _warn_of_variables() -> None:
     """Warn of variables of OpenTelemetry that mean something else than it seems; their values may be secret."""
     for name, value in sorted(os.environ.items()):
@@ -385,7 +370,16 @@ def _warn_of_ignored(telemetry: Telemetry, service_name: str | None, store: bool
         )
 
 
-def _use_metrics(telemetry: Telemetry, metrics: "str | CollectorRegistry | None", service_name: str | None) -> None:
+def _use_other_signals(
+    telemetry: Telemetry, in_force: Settings, metrics: "str | CollectorRegistry | None", service_name: str | None
+) -> None:
+    """Let log records and metrics go where they are wanted."""
+    if in_force.events != "span" and isinstance(telemetry.provider, TracerProvider):
+        from otelflow._telemetry.logs import use_logs  # noqa: PLC0415 the SDK starts threads for that import
+
+        telemetry.logs = use_logs(encodable(telemetry.provider.resource))
+    if metrics is None and not in_force.metrics and telemetry.metrics is None:
+        return
     from otelflow.metrics import use  # noqa: PLC0415 prometheus-client only for programs that want metrics
 
     telemetry.service_name = service_name or telemetry.service_name

@@ -19,9 +19,9 @@ class SystemIdGenerator(IdGenerator):
 
     def __init__(self) -> None:
         self._numbers: list[int] = []
-        begin_anew(self, SystemIdGenerator.begin)
+        begin_anew(self, SystemIdGenerator.begin_anew)
 
-    def begin(self) -> None:
+    def begin_anew(self) -> None:
         """Leave the parent's numbers to the parent."""
         self._numbers = []
 

@@ -66,7 +66,7 @@ class Origin:
 
 
 def _room(most: int | None, longest: int | None) -> float:
-    """Return how many attributes have room; where texts are cut none has, so that the SDK does it."""
+    """Return for how many attributes there is room; 0 where texts are cut, which the SDK then does."""
     if longest is not None:
         return -1
     return float("inf") if most is None else most

@@ -12,7 +12,7 @@ from otelflow._core.runs import observers
 from otelflow._core.runs.run import Entry, Run
 from otelflow._core.text.safe_str import bounded_name
 
-# Of more runs that have something new within one second, the rest is written a second later.
+# How many runs are written at once; of more with news in the same second, the rest is written a second later.
 _MOST_RUNS: Final = 1_000
 
 
@@ -20,10 +20,10 @@ class SpoolNews(observers.Observer):
     """Knows the open runs in which something has happened since ``take()``."""
 
     def __init__(self) -> None:
-        self._begin()
-        forks.begin_anew(self, SpoolNews._begin)
+        self.begin_anew()
+        forks.begin_anew(self, SpoolNews.begin_anew)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Know of no run; in a forked child, the open ones are the parent's."""
         self._runs: dict[int, Run] = {}
 

@@ -19,7 +19,7 @@ _MOST_OPEN: Final = 10_000
 
 
 class StoreSpanProcessor(BoundedBatchSpanProcessor):
-    """Writes the spans that are sampled; of a root that is open for longer it notes that, so that it can be listed.
+    """Writes the sampled spans, and notes which roots are open for longer, so that they can be listed.
 
     What has ended is in a file when ``on_end()`` returns, and survives the process, however that ends. The note is
     written on the worker's thread. It stands in the segment that this process holds: whether the process still lives is
@@ -33,10 +33,10 @@ class StoreSpanProcessor(BoundedBatchSpanProcessor):
         self._noted: dict[int, int] = {}
         self._is_first = True
         super().__init__(exporter, schedule_delay_millis=_LOOK_MILLIS)
-        forks.begin_anew(self, StoreSpanProcessor._forget_open)
 
-    def _forget_open(self) -> None:
-        """Leave the open runs of the parent to the parent; called in a forked child."""
+    def begin_anew(self) -> None:
+        """Leave the open runs of the parent to the parent, too; called in a forked child."""
+        super().begin_anew()
         self._open, self._noted, self._is_first = {}, {}, True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:

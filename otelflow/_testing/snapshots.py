@@ -30,7 +30,7 @@ _LEFT_OUT_OF_EACH: Final = semconv.LIMIT_WAITED.format(name="")
 
 
 def snapshot_lines(spans: Sequence[ReadableSpan], parents: Mapping[int, int]) -> Iterator[str]:
-    """Yield one line for each run, for what stands on it, and for what it said.
+    """Yield a line for each run, below it one for each of its attributes, and one for each of its events.
 
     *parents* has, by the place of a span in *spans*, that of the run around it.
     """

@@ -75,7 +75,8 @@ class OtelflowInstrumentor:
                 raise ConfigurationError("instrument() takes a file, or flows and tasks, not both")
             plan = new_plan({"flows": flows, "tasks": tasks}, "instrument()", is_strict=strict)
         else:
-            if file is None and _is_before_program():
+            if file is None and getattr(getattr(sys.modules.get("site"), "__spec__", None), "_initializing", False):
+                # The interpreter is just starting, as when ``opentelemetry-instrument`` does this.
                 start_by_opentelemetry()
                 return self
             path = file or in_force()["instrument"].value
@@ -95,8 +96,3 @@ class OtelflowInstrumentor:
         >>> OtelflowInstrumentor().uninstrument()
         """
         _instrumented.end()
-
-
-def _is_before_program() -> bool:
-    """Tell whether the interpreter is just starting, as when ``opentelemetry-instrument`` does this."""
-    return getattr(getattr(sys.modules.get("site"), "__spec__", None), "_initializing", False)

@@ -1,4 +1,4 @@
-"""Who holds a function besides the name where it stands, took it before it was wrapped, and calls it as it was."""
+"""Who took a function before it was wrapped, and would go on calling it unwrapped: other names, frameworks."""
 
 import contextlib
 import functools

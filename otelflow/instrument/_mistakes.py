@@ -3,6 +3,7 @@
 import inspect
 import os
 import sys
+import traceback
 from typing import Final, NoReturn, cast
 
 from otelflow._core.process.once import OncePerTree
@@ -18,6 +19,10 @@ NO_FUNCTION: Final = "it is no function but {kind}: name a function or method"
 #: The way out that stands at the end
 LENIENT: Final = "(strict = false starts without)"
 _BAD_INPUT: Final = 2
+# Who imports a program and takes its exit for something else: module and function
+_PYTEST: Final = ("_pytest.main", "wrap_session")
+_UNITTEST: Final = ("unittest.loader", "TestLoader.discover")
+_GUNICORN: Final = ("gunicorn.arbiter", "Arbiter.spawn_worker")
 
 
 class _Mistakes(State):
@@ -53,12 +58,9 @@ def new_mistake(text: str) -> BaseException:
     """
     if _mistakes.told is None or is_late():
         return ConfigurationError(text)
-    callers = set[tuple[str, str]]()
-    frame = inspect.currentframe()
-    while frame is not None:
-        callers.add((frame.f_globals.get("__name__", ""), frame.f_code.co_qualname))
-        frame = frame.f_back
-    if ("_pytest.main", "wrap_session") in callers:
+    frames = [frame for frame, _ in traceback.walk_stack(inspect.currentframe())]
+    callers = {(frame.f_globals.get("__name__"), frame.f_code.co_qualname) for frame in frames}
+    if _PYTEST in callers:
         if "PYTEST_XDIST_WORKER" in os.environ:  # pytest-xdist waits for ever for a worker that was interrupted
             return cast("BaseException", sys.modules["_pytest.nodes"].Collector.CollectError(f"otelflow: {text}"))
         # Ends pytest as Ctrl-C does: it takes an exit for a failure of its own, and an error for one of a test.
@@ -66,9 +68,9 @@ def new_mistake(text: str) -> BaseException:
         return kind(f"otelflow: {text}")
     if _mistakes.told.is_first(text):
         _say(text)
-    if ("unittest.loader", "TestLoader.discover") in callers:  # it takes whatever comes for a test that fails
+    if _UNITTEST in callers:  # it takes whatever comes for a test that fails
         os._exit(_BAD_INPUT)
-    if ("gunicorn.arbiter", "Arbiter.spawn_worker") in callers:
+    if _GUNICORN in callers:
         # One worker ends all by its code; those that ended otherwise are started again; two would confuse gunicorn.
         is_first = _mistakes.told.is_first(f"gunicorn {text}")
         return SystemExit(sys.modules["gunicorn.arbiter"].Arbiter.APP_LOAD_ERROR if is_first else 0)

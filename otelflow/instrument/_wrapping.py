@@ -57,7 +57,11 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
     keys = set[tuple[int, str]]()
     for rule in plan.rules_of(name):
         matches = [place for place in standing if rule.is_of_function(place.qualname)]
-        if rule.is_exact and not any(_is_usable(place.value) for place in matches):
+        # Each is wrapped now, is a flow or task already, or will be wrapped when Celery has made it.
+        usable = (
+            _is_wrappable(place.value) or _role(place.value) or _celery_tasks.is_task(place.value) for place in matches
+        )
+        if rule.is_exact and not any(usable):
             # A rule for many modules need not match in each: _survey.py has checked that it does in one.
             if not rule.is_of_many_modules:
                 refuse(_why_not(rule, module, matches, standing), rule.pattern)
@@ -67,7 +71,9 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
             is_own = _is_written(place, name)
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
-                    replacement = _replacement(rule, place)
+                    replacement = rule.decorate(place.value, place.qualname.rpartition(".")[2])
+                    if is_a(place.value, functools.partial):
+                        replacement = _Partial(place.value, replacement)
                     setattr(place.holder, place.name, replacement)
                 except (TypeError, ValueError, AttributeError) as error:
                     refuse(f"{name}:{place.qualname} cannot be wrapped: {error}", rule.pattern)
@@ -87,12 +93,6 @@ def _is_written(place: Place, module: str) -> bool:
     names = vars(origin) if is_a(origin, types.ModuleType) else {}
     is_of_there = any(value is function for value in list(names.values()))
     return not is_of_there and "<locals>" in getattr(function, "__qualname__", "<locals>")
-
-
-def _replacement(rule: Rule, place: Place) -> Any:
-    """Return the flow or task that stands in the place of a function from now on."""
-    decorated = rule.decorate(place.value, place.qualname.rpartition(".")[2])
-    return _Partial(place.value, decorated) if is_a(place.value, functools.partial) else decorated
 
 
 if TYPE_CHECKING:
@@ -121,11 +121,6 @@ def _role(value: Any) -> str:
     """Return ``flow`` or ``task`` for what is one already, else nothing."""
     role = inspect.getattr_static(function_of(value), _MARK, "")
     return role if isinstance(role, str) else ""
-
-
-def _is_usable(value: Any) -> bool:
-    """Tell whether *value* is wrapped now, is a flow or task already, or will be wrapped when Celery has made it."""
-    return _is_wrappable(value) or bool(_role(value)) or _celery_tasks.is_task(value)
 
 
 def _is_wrappable(value: Any) -> bool:

@@ -147,7 +147,11 @@ class _Answer:
             self.has_begun = True
             self.status = message.get("status")
             if self._header is not None:
-                message = _with_header(message, *self._header)
+                name, value = (text.encode("latin-1") for text in self._header)
+                headers = list(message.get("headers") or ())
+                if all(header.lower() != name.lower() for header, _ in headers):
+                    headers.append((name.lower(), value))
+                message = {**message, "headers": headers}
         elif kind == "websocket.close" and not self.has_begun:
             self.status = _REFUSED
         elif kind in _ENDS and not message.get("more_body"):
@@ -201,11 +205,3 @@ class _Lifespan:
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             force_flush(_LONGEST_FLUSH)  # nothing is served any more that would wait for it
         await self._send(message)
-
-
-def _with_header(message: Message, name: str, value: str) -> Message:
-    key = name.lower().encode("latin-1")
-    headers = list(message.get("headers") or ())
-    if all(header.lower() != key for header, _ in headers):
-        headers.append((key, value.encode("latin-1")))
-    return {**message, "headers": headers}

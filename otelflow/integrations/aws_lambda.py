@@ -74,15 +74,8 @@ def flow_handler(handler: Callable[[Any, Any], R], *, flush_millis: int = 2_000)
 
 def _headers_of(event: Any) -> dict[str, str]:
     """Return the texts that came with *event*; one invocation has one parent, and so many messages have none."""
-    headers = _headers_in(event) if isinstance(event, Mapping) else {}
-    if os.environ.get(_XRAY_VARIABLE):
-        # It wins: the header of a gateway that is not traced names no parent.
-        headers[_XRAY_HEADER] = os.environ[_XRAY_VARIABLE]
-    return headers
-
-
-def _headers_in(event: Mapping[str, Any]) -> dict[str, str]:
     headers: dict[str, str] = {}
+    event = event if isinstance(event, Mapping) else {}
     records = event.get("Records")
     if isinstance(records, list) and len(records) == 1 and isinstance(records[0], Mapping):
         of_sns = records[0].get("Sns")
@@ -98,4 +91,7 @@ def _headers_in(event: Mapping[str, Any]) -> dict[str, str]:
     for name, values in lists.items() if isinstance(lists, Mapping) else ():
         if isinstance(values, list):
             headers[str(name).lower()] = ",".join(map(str, values))
+    if os.environ.get(_XRAY_VARIABLE):
+        # It wins: the header of a gateway that is not traced names no parent.
+        headers[_XRAY_HEADER] = os.environ[_XRAY_VARIABLE]
     return headers

@@ -51,7 +51,12 @@ def make_flows(app: A) -> A:
         raise MissingExtra("celery") from None
     application: Any = app
     application.task_cls = _flow_class(symbol_by_name(application.task_cls))
-    application._task_from_fun = _with_flows(application)  # noqa: SLF001 shared tasks have no other way
+    task_from_function = application._task_from_fun  # noqa: SLF001 shared tasks have no other way
+
+    def make_task(function: Any, name: str | None = None, base: Any = None, **options: Any) -> Any:
+        return task_from_function(function, name, _flow_class(base or application.Task), **options)
+
+    application._task_from_fun = make_task  # noqa: SLF001 as above
     application.register_task = _with_flow_classes(application.register_task)
     for signal, receiver in (
         (signals.before_task_publish, _send_trace),
@@ -60,16 +65,6 @@ def make_flows(app: A) -> A:
     ):
         signal.connect(receiver, dispatch_uid=f"otelflow {receiver.__name__}")
     return app
-
-
-def _with_flows(app: Any) -> "Callable[..., Any]":
-    """Return Celery's function that makes tasks of functions; those are flows, whatever their ``base`` is."""
-    task_from_function: Callable[..., Any] = app._task_from_fun  # noqa: SLF001 see above
-
-    def make_task(function: Any, name: str | None = None, base: Any = None, **options: Any) -> Any:
-        return task_from_function(function, name, _flow_class(base or app.Task), **options)
-
-    return make_task
 
 
 def _with_flow_classes(register_task: "Callable[..., Any]") -> "Callable[..., Any]":

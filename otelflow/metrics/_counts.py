@@ -171,17 +171,17 @@ class Aggregator(Observer):
         self._takes_sampled_only = exemplar_filter == _TRACE_BASED
         self.is_child = multiprocessing.parent_process() is not None
         self._begin()
-        forks.begin_anew(self, Aggregator.begin_in_child)
+        forks.begin_anew(self, Aggregator.begin_anew)
 
     def _begin(self) -> None:
         self._lock = forks.new_lock()
         self._series: dict[tuple[str | None, str | None], Series] = {}
-        self.others.begin()
+        self.others.begin_anew()
         self._size = 0
         self._since, self._clock = clock.time(), clock.perf_counter()
         self._inherited: tuple[Counter[tuple[str, str]], Counter[str]] = Counter(), Counter()
 
-    def begin_in_child(self) -> None:
+    def begin_anew(self) -> None:
         """Leave the counts of the parent to it."""
         self._begin()
         self.is_child = True

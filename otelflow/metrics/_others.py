@@ -19,10 +19,10 @@ class OtherServices:
 
     def __init__(self) -> None:
         self.own: Service | None = None
-        self.begin()
+        self.begin_anew()
         self._lock: Final = forks.new_lock()
 
-    def begin(self) -> None:
+    def begin_anew(self) -> None:
         """Know of no run."""
         self.count = 0
         self._runs: dict[tuple[Service, str], LostRun] = {}

@@ -46,7 +46,7 @@ class Dask(_sender.Sender):
         self.keep(self._client.submit(_withdrawals.run_order, order, key.encode(), pure=False, **options), sent)
 
     def answered(self, answer: Any) -> None:
-        """End the call whose *answer* is there, and all others of which it is: to fetch them together takes one turn.
+        """End the call whose *answer* has come, and all others with one: they are fetched together, in one turn.
 
         To fetch each alone takes longer than to submit it.
         """
@@ -72,7 +72,7 @@ class Dask(_sender.Sender):
         if is_first:
             try:
                 threading.Thread(target=self._withdraw_all, name="otelflow-dask-cancels", daemon=True).start()
-            except RuntimeError:  # there is none to be had: what was sent runs, unless the next one has one
+            except RuntimeError:  # no thread can be started: what was sent runs, unless a later cancellation finds one
                 self._is_withdrawing = False
         return False
 

@@ -60,7 +60,8 @@ class Processes:
     def _send(self, order: bytes) -> tuple[concurrent.futures.Executor, concurrent.futures.Future[bytes]]:
         """Hand *order* to a process that is idle, or to a new one."""
         while True:
-            idle = self._idle_pool()
+            with self._lock:
+                idle = self._idle.pop() if self._idle else None
             pool = idle or self._new_pool()
             try:
                 with _interrupts_blocked():
@@ -83,10 +84,6 @@ class Processes:
                 self._drop(pool)
             _remote.lost(call, error, started_ns)
         finished()
-
-    def _idle_pool(self) -> concurrent.futures.Executor | None:
-        with self._lock:
-            return self._idle.pop() if self._idle else None
 
     def _new_pool(self) -> concurrent.futures.Executor:
         pool: concurrent.futures.Executor

@@ -105,11 +105,6 @@ def run_order_of_pool(pickled: bytes) -> bytes:
     return run_order(pickled)
 
 
-def _hold_interrupts() -> None:
-    if _worker.holds_interrupts:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-
 def run_order(pickled: bytes) -> bytes:
     """Run an order and return the report of it, both as pickle has them; or a text that says why it cannot be read."""
     try:
@@ -194,7 +189,8 @@ def _run_in(flow: Flow[Any], order: Order, spans: list[Any]) -> tuple[Any, BaseE
             try:
                 value = call_task(order)
             finally:
-                _hold_interrupts()
+                if _worker.holds_interrupts:
+                    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         except BaseException as trouble:  # noqa: BLE001 it is the future's
             error = trouble
     return value, error, block.failed_tasks

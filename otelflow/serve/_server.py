@@ -16,9 +16,9 @@ from otelflow._core.process import tallies
 from otelflow._core.process.shutdown import end_signals
 from otelflow._core.process.signals import OwnHandlers
 from otelflow._core.text.durations import in_words
-from otelflow._core.text.hints import error_text, place_of
+from otelflow._core.text.hints import place_of
 from otelflow._core.text.own_logger import log, own_logger
-from otelflow._core.text.safe_str import safe_str
+from otelflow._core.text.safe_str import error_text, safe_str
 from otelflow.errors import ConfigurationError
 from otelflow.serve._job import Job
 from otelflow.serve._occasion import Occasion, OccasionListener

@@ -1,5 +1,9 @@
+import http.client
 import json
 import re
+import runpy
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,6 +96,30 @@ def test_the_measure_of_requests_has_a_line_for_each_server(tmp_path):
     number = r"-?\d+\.\d\d"
     line = rf"median {number}  p99 {number}  throughput {number}  added ms {number}"
     assert re.fullmatch(rf"uvicorn  {line}\ngunicorn  {line}\n", done.stdout)
+
+
+def test_a_server_that_has_ended_the_idle_connection_is_asked_on_a_new_one():
+    measure = runpy.run_path(str(WEB_REQUESTS))["latencies"]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=answer_once_each, args=(server, 2), daemon=True)
+        answering.start()
+        connection = http.client.HTTPConnection(*server.getsockname(), timeout=20)
+
+        seconds = [*measure(connection, 1), *measure(connection, 1)]
+
+        answering.join(20)
+        connection.close()
+    assert len(seconds) == 2
+
+
+def answer_once_each(server, connections):
+    """Answer the first request of each connection, and end it, as a server whose client was idle."""
+    for _ in range(connections):
+        connection = server.accept()[0]
+        with connection:
+            while not connection.recv(65_536).endswith(b"\r\n\r\n"):
+                pass
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n0.5")
 
 
 @pytest.mark.slow

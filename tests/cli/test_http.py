@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from otelflow._cli import _http as http
-from support.receivers import serving
+from support.receivers import dripping, serving
 
 
 @pytest.fixture
@@ -99,6 +99,14 @@ def test_an_answer_without_an_end_is_given_up(server, monkeypatch):
 
     with pytest.raises(http.Unreachable, match="its answer has no end"):
         http.get(server.url, "/")
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nX-Long: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_that_drips_is_not_waited_for_to_its_end(head, monkeypatch):
+    monkeypatch.setattr(http, "_LONGEST_SECONDS", 1)
+
+    with dripping(head) as url, pytest.raises(http.Unreachable, match="timed out"):
+        http.get(url, "/")
 
 
 def test_a_header_that_cannot_be_sent_is_not_repeated(server):

@@ -146,7 +146,18 @@ def test_the_table_of_extras_names_those_of_users():
     project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     page = (pages.ROOT / "docs/integrations.md").read_text(encoding="utf-8")
     table = page.partition("| Extra |")[2].partition("\n\n")[0]
-    of_developers = {"test", "hosts", "frameworks", "stack", "docs", "examples", "programs", "clusters", "check"}
+    of_developers = {
+        "test",
+        "hosts",
+        "frameworks",
+        "stack",
+        "docs",
+        "shop",
+        "examples",
+        "programs",
+        "clusters",
+        "check",
+    }
 
     named = {name for row in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     assert named == set(project["optional-dependencies"]) - of_developers

@@ -951,7 +951,7 @@ def test_losses_of_a_parent_are_not_those_of_its_child(counted):
     losses.listener_failed("Audit", OSError())
     started = time.time()
 
-    counted.aggregator.begin_in_child()
+    counted.aggregator.begin_anew()
     losses.lost("traces", "queue_full", 2)
     losses.listener_failed("Audit", OSError())
 

@@ -56,7 +56,7 @@ def test_a_run_of_another_service_is_news_and_changes_no_counter_of_this_one():
 
     assert "nightly of another" not in {series.flow for series in aggregator.snapshot().flows}
     assert (aggregator.run_count, aggregator.version() != version, heard) == (1, True, ["series"])
-    aggregator.begin_in_child()
+    aggregator.begin_anew()
     assert (aggregator.run_count, aggregator.others.last_runs()) == (0, {})
 
 

@@ -87,6 +87,27 @@ def test_every_service_that_another_waits_for_says_when_it_is_healthy(layers, co
                 assert "healthcheck" in services[dependency], f"{service} waits for {dependency}"
 
 
+@pytest.mark.parametrize("file", sorted(DEPLOY.glob("*/Dockerfile")), ids=lambda file: file.parent.name)
+def test_an_image_is_nobodys_but_for_the_spool_which_outlives_its_containers(file):
+    text = file.read_text()
+    last_user = re.findall(r"^USER (.+)$", text, re.MULTILINE)[-1]
+    (spool,) = re.findall(r"\bOTELFLOW_SPOOL_DIR=(\S+)", text)
+    built = [
+        definition
+        for layer in LAYERS
+        for definition in read(layer)["services"].values()
+        if definition.get("build", {}).get("dockerfile") == str(file.relative_to(DEPLOY.parent))
+    ]
+
+    assert int(last_user) > 0
+    assert re.search(rf"install --directory --owner=\S+ --group=\S+ --mode=0700 {spool}$", text, re.MULTILINE)
+    assert built
+    for definition in built:
+        assert definition["read_only"], "what the program writes beside its spool would be noticed nowhere else"
+        assert [place.split(":")[1:] for place in definition["volumes"]] == [[spool]]
+        assert re.search(r"\bHOME=(\S+)", text)[1] in definition["tmpfs"]
+
+
 @pytest.mark.parametrize("missing", NOTIFY)
 def test_notifications_without_a_way_or_an_address_are_refused(missing, tools):
     files = [f"--file={DEPLOY / file}" for file in ("compose.yaml", "compose.notify.yaml")]

@@ -1,6 +1,8 @@
 """Servers on loopback that take what is delivered, and how to ask a server on loopback."""
 
 import gzip
+import itertools
+import socket
 import sys
 import threading
 import time
@@ -8,7 +10,7 @@ import urllib.error
 import urllib.request
 import zlib
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -42,6 +44,35 @@ def serving(handler, port=0):
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+@contextmanager
+def dripping(head=b"HTTP/1.1 200 OK\r\nX-Long: "):
+    """Answer each request one byte after the other, first *head*, for half a minute; return its URL."""
+    is_over = threading.Event()
+
+    def answer(connection):
+        with connection, suppress(OSError):  # nobody listens any more
+            connection.recv(65_536)
+            for byte in itertools.chain(head, itertools.repeat(ord("x"), 1_500)):
+                if is_over.wait(0.02):
+                    return
+                connection.sendall(bytes([byte]))
+
+    def accept():
+        while not is_over.is_set():
+            try:
+                connection, _ = server.accept()
+            except OSError:  # it is closed
+                return
+            threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            is_over.set()
 
 
 class Receiver:

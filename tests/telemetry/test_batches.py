@@ -1388,7 +1388,7 @@ def test_without_a_spool_a_forked_child_has_a_grpc_channel_of_its_own():
 def test_a_child_that_has_sent_nothing_leaves_the_exporter_of_its_parent_alone():
     exporter, of_child = Counting(), Counting()
     processor = BoundedBatchSpanProcessor(exporter, renew=lambda: (of_child, ExportStatus()))
-    processor._begin_in_child()
+    processor.begin_anew()
     is_flushed = processor.force_flush(1_000)
     processor.shutdown()
 
@@ -1402,7 +1402,7 @@ def test_what_a_child_cannot_connect_for_is_lost_and_counted(dropped):
 
     exporter = Counting()
     processor = BoundedBatchSpanProcessor(exporter, renew=refuse)
-    processor._begin_in_child()
+    processor.begin_anew()
     spans_through(processor, 2)
     is_flushed = processor.force_flush(10_000)
     processor.shutdown()

@@ -1,16 +1,20 @@
 """One time limit for a whole answer over HTTP, however many pieces it comes in.
 
 The time limit of a socket is one for each piece: who sends one byte after the other would be listened to for ever, and
-Python's HTTP reads a status line and headers to their end before anybody can look at the clock.
+Python's HTTP reads a status line and headers to their end before anybody can look at the clock. Whoever of ours asks
+over HTTP does it by what is here: OTLP and the command line with ``requests``, the push of metrics with ``urllib``.
 """
 
 import functools
 import http.client
 import io
 import socket
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from otelflow._core.process import clock
+
+if TYPE_CHECKING:
+    from urllib.request import OpenerDirector
 
 T = TypeVar("T")
 
@@ -34,7 +38,7 @@ class _Answer(io.RawIOBase):
         if left <= 0:
             raise TimeoutError(_NO_ANSWER)
         seconds = self._connection.gettimeout()
-        self._connection.settimeout(left)
+        self._connection.settimeout(left if seconds is None else min(left, seconds))
         try:
             count: int | None = self._raw.readinto(buffer)
         finally:
@@ -58,34 +62,53 @@ class _Connection:
         return io.BufferedReader(_Answer(self._connection, raw, self._deadline))
 
 
-def _response(connection: socket.socket, *args: Any, **keywords: Any) -> http.client.HTTPResponse:
-    seconds = connection.gettimeout()
-    bounded: Any = connection if seconds is None else _Connection(connection, seconds)
-    return http.client.HTTPResponse(bounded, *args, **keywords)
+@functools.cache
+def _bounded_kind(kind: Any, seconds: float | None) -> Any:
+    """Return the *kind* of a connection, bounded: *seconds* for an answer, or else what each piece may take."""
+
+    def response(connection: socket.socket, *args: Any, **keywords: Any) -> http.client.HTTPResponse:
+        limit = seconds or connection.gettimeout()
+        bounded: Any = connection if limit is None else _Connection(connection, limit)
+        return http.client.HTTPResponse(bounded, *args, **keywords)
+
+    return type(kind.__name__, (kind,), {"response_class": staticmethod(response)})
 
 
 @functools.cache
-def _bounded(pool: Any) -> Any:
+def _bounded(pool: Any, seconds: float | None) -> Any:
     """Return the kind *pool* of a pool, whose connections read an answer within one time limit."""
     kind = pool.ConnectionCls
     if getattr(kind, "response_class", None) is not http.client.HTTPResponse:  # somebody's own, or bounded already
         return pool
-    connection = type(kind.__name__, (kind,), {"response_class": staticmethod(_response)})
-    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+    return type(pool.__name__, (pool,), {"ConnectionCls": _bounded_kind(kind, seconds)})
 
 
-def _bound_pools(pools: Any) -> Any:
-    kinds = getattr(pools, "pool_classes_by_scheme", None)
-    if isinstance(kinds, dict):
-        pools.pool_classes_by_scheme = {scheme: _bounded(kind) for scheme, kind in kinds.items()}
-    return pools
+def bound_answers(session: T, seconds: float | None = None) -> T:
+    """Return *session* of ``requests``, in which a whole answer takes *seconds* at most.
 
+    Without them, it takes no longer than the time limit of its request, which else is one for each piece.
+    """
 
-def bound_answers(session: T) -> T:
-    """Return *session* of ``requests``, in which the time limit of a request is one for the whole of its answer."""
+    def bound_pools(pools: Any) -> Any:
+        kinds = getattr(pools, "pool_classes_by_scheme", None)
+        if isinstance(kinds, dict):
+            pools.pool_classes_by_scheme = {scheme: _bounded(kind, seconds) for scheme, kind in kinds.items()}
+        return pools
+
     for adapter in getattr(session, "adapters", {}).values():
-        _bound_pools(getattr(adapter, "poolmanager", None))
+        bound_pools(getattr(adapter, "poolmanager", None))
         make = getattr(adapter, "proxy_manager_for", None)
         if make is not None:
-            adapter.proxy_manager_for = lambda *args, make=make, **keywords: _bound_pools(make(*args, **keywords))
+            adapter.proxy_manager_for = lambda *args, make=make, **keywords: bound_pools(make(*args, **keywords))
     return session
+
+
+def bounded_opener() -> "OpenerDirector":
+    """Return an opener of ``urllib`` in which the time limit of a request is one for the whole of its answer."""
+    from urllib.request import HTTPHandler, HTTPSHandler, build_opener  # noqa: PLC0415 only where metrics are pushed
+
+    class Bounded:
+        def do_open(self, kind: Any, *args: Any, **keywords: Any) -> Any:
+            return super().do_open(_bounded_kind(kind, None), *args, **keywords)  # type: ignore[misc]  # of a handler
+
+    return build_opener(*(type(kind.__name__, (Bounded, kind), {}) for kind in (HTTPHandler, HTTPSHandler)))

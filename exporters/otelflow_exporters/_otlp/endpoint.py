@@ -46,7 +46,8 @@ _NO_GRPC: Final = (
     "no gRPC is spoken there; it is at port 4317, and over HTTP with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 )
 _PAGE_HEAD: Final = 1024
-_REDIRECTION: Final = 300
+# Below them a server has something else in mind, such as another protocol; above, it says where to ask, or refuses.
+_SUCCESSES: Final = range(200, 300)
 # What HTTP servers answer to a request with something in it that they cannot take: bad, too large, not processable.
 _BAD_REQUESTS: Final = frozenset({400, 413, 422})
 # With these the endpoint, or what stands before it, says of itself that it can take nothing now.
@@ -135,7 +136,7 @@ class ExportStatus:
     def on_response(self, response: Any) -> None:
         """Remember what an HTTP server answered."""
         self.was_asked = True
-        if response.status_code >= _REDIRECTION:  # the exporter follows no redirection, and takes it for a success
+        if response.status_code not in _SUCCESSES:  # the exporter follows no redirection, and takes it for a success
             self.is_refused = True
             self.is_for_good = response.status_code in _BAD_REQUESTS
             self.may_take_others = response.status_code not in _UNAVAILABLE

@@ -1,4 +1,4 @@
-"""One small span that both a live program's spans and stored ones become, so that there is one renderer."""
+"""One small span for spans of a live program and for stored ones, so that one renderer draws both."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias

@@ -135,9 +135,9 @@ class _HttpSender:
 
         self._new_session = credential_provider(signal, "otlp_proto_http") or requests.Session
         self._session: Any = None
-        forks.begin_anew(self, _HttpSender._begin)
+        forks.begin_anew(self, _HttpSender.begin_anew)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Leave the connection to the parent process, which goes on using it."""
         self._session = None
 
@@ -177,7 +177,7 @@ class _HttpSender:
 def _content_of(response: Any, latest: float) -> bytes:
     """Return what an answer says besides its status, which has told already whether the request arrived.
 
-    The time limit of a socket is one for each piece: who sends one byte after the other is not listened to for ever.
+    It is read until *latest* only: the time limit of a socket is for each piece, and one byte after the other may come.
     """
     content = b""
     read = getattr(response.raw, "read1", None)  # not before urllib3 2.1
@@ -231,9 +231,9 @@ class _GrpcSender:
         package, service = _SERVICES[signal]
         self._method = _EXPORT.format(package=package, service=service)
         self._channel: Any = None
-        forks.begin_anew(self, _GrpcSender._begin)
+        forks.begin_anew(self, _GrpcSender.begin_anew)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Leave the connection to the parent process, which goes on using it."""
         self._channel = None
 
@@ -272,7 +272,7 @@ class _GrpcSender:
 
 
 def _retry_info(error: Exception) -> float:
-    """Return how many seconds an endpoint wants to be left alone that has answered with this *error* of gRPC."""
+    """Return how many seconds the endpoint asks to be left alone, as this *error* of gRPC says."""
     from google.protobuf.duration_pb2 import Duration  # noqa: PLC0415 only for those who need it
 
     try:

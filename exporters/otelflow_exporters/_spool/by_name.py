@@ -26,7 +26,6 @@ from opentelemetry.sdk.metrics.export import (
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.metrics.view import (
-    Aggregation,
     ExplicitBucketHistogramAggregation,
     ExponentialBucketHistogramAggregation,
 )
@@ -137,7 +136,7 @@ class SpoolSpanExporter(_NamedExporter, SpanExporter):
     ) -> None:
         place = _directory(directory, exporter)
         processor = SpoolSpanProcessor(place, max_bytes=max_bytes, exporter=exporter, is_shipped=is_shipped)
-        # To ask for it by its function would make one where there is none.
+        # OpenTelemetry's function would make a provider where there is none.
         super().__init__(processor, getattr(trace, "_TRACER_PROVIDER", None), "add_span_processor")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -164,7 +163,12 @@ class SpoolMetricExporter(MetricExporter):
     """Lets what a reader has collected wait; *directory* is the spool of the spans, with a folder for them."""
 
     def __init__(self, directory: str | None = None, *, exporter: str = "otlp") -> None:
-        super().__init__(preferred_temporality=_temporality(), preferred_aggregation=_aggregation())
+        new_since_last = _choice_of("METRICS_TEMPORALITY_PREFERENCE", _DELTAS)
+        histogram = _choice_of("METRICS_DEFAULT_HISTOGRAM_AGGREGATION", _AGGREGATIONS)
+        super().__init__(
+            preferred_temporality=dict.fromkeys(new_since_last, AggregationTemporality.DELTA),
+            preferred_aggregation={metrics.Histogram: histogram()},
+        )
         spool = _directory(directory, exporter)
         place = None if spool is None else spool / METRICS.folder
         self._spool: Final = Spool(METRICS, place, owner=self, exporter=exporter)
@@ -184,16 +188,6 @@ class SpoolMetricExporter(MetricExporter):
     def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
         """Send what waits as long as the endpoint takes it; the rest stays in the spool for others."""
         self._spool.shutdown()
-
-
-def _temporality() -> dict[type, AggregationTemporality]:
-    """Return for which instruments each report says what is new since the last one."""
-    kinds = _choice_of("METRICS_TEMPORALITY_PREFERENCE", _DELTAS)
-    return dict.fromkeys(kinds, AggregationTemporality.DELTA)
-
-
-def _aggregation() -> dict[type, Aggregation]:
-    return {metrics.Histogram: _choice_of("METRICS_DEFAULT_HISTOGRAM_AGGREGATION", _AGGREGATIONS)()}
 
 
 def _choice_of(suffix: str, choices: Mapping[str, T]) -> T:

@@ -1,4 +1,4 @@
-"""Who ships which segment, and how far it has been shipped: a small file beside it, locked by the one that ships it.
+"""Which process ships a segment, and how far: a small file beside the segment, which that process has locked.
 
 The lock goes with its process, however that ends, so that a segment is never left to nobody, nor sent by two.
 """
@@ -220,26 +220,29 @@ def _lost_in(folder: Folder, name: str) -> int:
 
 
 def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str], int | None]) -> int:
-    """Forget the segments *own* that are gone with their folder; return how many spans nobody has sent from there.
+    """Return how many spans of the segments *own*, which are gone with their folder, nobody has sent from there.
 
-    The folder need not be a spool any more: where a link or a file stands in its place, nothing waits.
+    What was sent stays in *own*: of that, the part that is under way may be refused. The folder need not be a spool
+    any more: where a link or a file stands in its place, nothing waits.
     """
+    written = list(own)  # before the look at the folder: a thread that goes on may begin a segment
     try:
         names = set(os.listdir(directory))  # noqa: PTH208 of a link, what it leads to: a spool may have been moved
     except (FileNotFoundError, NotADirectoryError):
         names = set()
     except OSError:  # nobody can tell
         return 0
-    # A list, since a thread that goes on may begin a segment.
-    vanished, absent = 0, [name for name in list(own) if name not in names]
+    vanished, absent = 0, [name for name in written if name not in names]
     lost: dict[str, int] = {}
     if any(name + SUFFIX in names for name in absent):
         with contextlib.suppress(OSError), Folder.reached(directory, may_be_link=True) as folder:
             lost = {name: _lost_in(folder, name) for name in absent}
     for name in absent:
         if lost.get(name) or name + SUFFIX not in names:
-            count = own.pop(name, 0) - (sent_of(name) or 0)
+            sent = sent_of(name) or 0
+            count = max(0, own.get(name, 0) - sent)
             vanished += min(count, lost.get(name) or count)
+            own[name] = sent
     return vanished
 
 

@@ -33,9 +33,9 @@ class Delivery:
         self._sender: Final = sender
         self._on_loss: Final = on_loss
         self.largest_batch: Final = largest_batch
-        self.begin()
+        self.begin_anew()
 
-    def begin(self) -> None:
+    def begin_anew(self) -> None:
         """Begin as if nothing had been sent."""
         self._batch_size = self.largest_batch
         self._failures = 0

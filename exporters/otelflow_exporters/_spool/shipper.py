@@ -88,10 +88,10 @@ class Shipper:
         self._own = own
         self._is_for_all = is_for_all
         self._claims: dict[str, Claim] = {}
-        self._begin()
-        forks.begin_anew(self, Shipper._begin)
+        self.begin_anew()
+        forks.begin_anew(self, Shipper.begin_anew)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Begin with nothing claimed; a forked child leaves to its parent what that ships."""
         for claim in self._claims.values():
             claim.release()
@@ -109,7 +109,7 @@ class Shipper:
         self._is_turn_of_untried = False
         self._is_turn_of_others = True
         self.has_others = False
-        self.delivery.begin()
+        self.delivery.begin_anew()
 
     @property
     def failure(self) -> str:
@@ -132,15 +132,12 @@ class Shipper:
         try:
             with open_store(self._directory, kind="spool") as folder:
                 self._check(folder)
-                return self._ship_from(folder)
+                is_new = clock.monotonic() >= self._next_look
+                outcome = (self._look(folder) if is_new else None) or self._ship_what_is_there(folder)
+                if outcome is None and not is_new:  # something may have come meanwhile
+                    outcome = self._look(folder) or self._ship_what_is_there(folder)
         except FileNotFoundError:
             return Outcome()
-
-    def _ship_from(self, folder: Folder) -> Outcome:
-        is_new = clock.monotonic() >= self._next_look
-        outcome = (self._look(folder) if is_new else None) or self._ship_what_is_there(folder)
-        if outcome is None and not is_new:  # something may have come meanwhile
-            outcome = self._look(folder) or self._ship_what_is_there(folder)
         self.has_others = self.has_others or bool(outcome and outcome.others)
         return outcome or Outcome()
 
@@ -229,14 +226,13 @@ class Shipper:
             return self._finish(folder, claim) if is_finished else None
         batch = self.delivery.first_of(items)
         with claim.sending(folder):
-            answer = self.delivery.send(batch)
+            answer = self._send(claim.name, batch, self.delivery.send)
             if answer is not Answer.DONE and not self._set_aside(claim, batch, answer):
                 return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
             self._failures_in_place = 0
             del items[: len(batch)]
-            # Counted before anybody may remove it, who would count as lost what is not counted yet.
             spans = 0 if answer is not Answer.DONE else sum(item.spans for item in batch)
-            outcome = self._count(claim.name, spans)
+            outcome = self._outcome(claim.name, spans)
             self._advance(claim, batch[-1].end)
         return outcome if spans else Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
 
@@ -254,14 +250,17 @@ class Shipper:
         return True
 
     def _finish(self, folder: Folder, claim: Claim) -> Outcome | None:
-        """Report the runs that were open when the process was lost that wrote this segment, and remove it."""
-        if claim.name not in self._told:
-            self._told.add(claim.name)
+        """Do what is left when all of a segment is sent: report the runs whose process was lost, then remove it.
+
+        The reports are put aside, from where they are sent; the segment stays until they have arrived.
+        """
+        is_reported = claim.name in self._told
+        self._told.add(claim.name)
+        # Of this process nothing is lost: the end of a run could not be written on a full disk.
+        if not is_reported and self._signal.has_runs and claim.name not in self._own():
             file = folder.file(claim.name)
             last_sign = round(file.modified * 1e9) if file is not None else 0
-            is_own = claim.name in self._own()  # its end could not be written on a full disk: nothing is lost
-            has_runs = self._signal.has_runs and not is_own
-            lost = [] if not has_runs else lost_spans(folder.read(claim.name, LARGEST_SEGMENT), last_sign)
+            lost = lost_spans(folder.read(claim.name, LARGEST_SEGMENT), last_sign)
             size = self.delivery.largest_batch
             self._aside.add(Piece(claim.name, None, lost[start : start + size]) for start in range(0, len(lost), size))
             if lost:
@@ -287,31 +286,34 @@ class Shipper:
         if piece is None:
             return None
         claim = self._claims.get(piece.name)
-        with contextlib.ExitStack() as until_counted:
-            if claim is not None and piece.place is not None:
-                until_counted.enter_context(claim.sending(folder))
+        is_in_segment = piece.place is not None  # else it is a report of lost runs
+        with claim.sending(folder) if claim is not None and is_in_segment else contextlib.nullcontext():
             items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
-            answer = self.delivery.send(items)
-            if answer is Answer.WAIT:
-                answer = self._judge(piece, items)
+            name = piece.name if is_in_segment else ""
+            answer = self._send(name, items, lambda items: self._try_again(piece, items))
             if answer is Answer.WAIT:
                 self._is_turn_of_untried = True
                 self._put_off(piece)
                 return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
             self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())
             count = sum(item.spans for item in items) if answer is Answer.DONE else 0
-            outcome = Outcome(is_more=True) if piece.place is None else self._count(piece.name, count)
-            if claim is not None and piece.place is not None:
-                self._advance(claim, claim.offset)
-        if piece.place is not None or answer is Answer.SPLIT:
-            return outcome
+            if is_in_segment:
+                outcome = self._outcome(piece.name, count)
+                if claim is not None:
+                    self._advance(claim, claim.offset)
+                return outcome
+        if answer is Answer.SPLIT:
+            return Outcome(is_more=True)
         self._on_told(request_of(items))
         if claim is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
             self._remove(folder, claim)
         return Outcome(others=count, is_more=True)
 
-    def _judge(self, piece: Piece, items: list[Item]) -> Answer:
-        """Say what comes of *piece*, refused once more: it is its own fault when the endpoint has taken others."""
+    def _try_again(self, piece: Piece, items: list[Item]) -> Answer:
+        """Send *piece*; if it is refused once more, it is its own fault when the endpoint has taken others."""
+        answer = self.delivery.send(items)
+        if answer is not Answer.WAIT:
+            return answer
         if not self.delivery.may_take_others or self.delivery.arrivals == piece.arrivals:
             return Answer.WAIT
         if len(items) > 1:
@@ -334,10 +336,26 @@ class Shipper:
     def _advance(self, claim: Claim, offset: int) -> None:
         claim.advance(offset, self._aside.ranges_in(claim.name))
 
-    def _count(self, name: str, count: int) -> Outcome:
+    def _send(self, name: str, items: list[Item], send: Callable[[list[Item]], Answer]) -> Answer:
+        """Let *send* send *items* of the segment *name*, which count as sent until they are refused.
+
+        So nobody takes them for lost who removes the segment, or ends the process, before their answer is there.
+        """
+        if name not in self._own():
+            return send(items)
+        spans = sum(item.spans for item in items)
+        answer = Answer.WAIT
+        self._sent[name] += spans
+        try:
+            answer = send(items)
+        finally:
+            if answer is not Answer.DONE:
+                self._sent[name] -= spans
+        return answer
+
+    def _outcome(self, name: str, count: int) -> Outcome:
         if name not in self._own():
             return Outcome(others=count, is_more=True)
-        self._sent[name] += count
         return Outcome(own=count, is_more=True)
 
     def _release(self, names: Iterable[str]) -> None:

@@ -1,7 +1,8 @@
 """What spools hold: for each signal how it is read, and the variables that it goes by."""
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
@@ -35,45 +36,40 @@ class Signal(NamedTuple):
     has_runs: bool = False
 
 
-def _metrics_of(body: bytes, end: int) -> Item | None:
-    """Return one delivery of metrics, which is sent whole, and counts as one."""
+def _item_in(kind: Any, fields: tuple[str, str, str], counts_as_one: bool, body: bytes, end: int) -> Item | None:
+    """Return what *body*, a message of this *kind*, has in its *fields*: those of resources, of scopes, of records."""
     if note_in(body) is not None:
         return Item(end, [], 0)
     try:
-        metrics = MetricsData.FromString(body)
+        message = kind.FromString(body)
     except DecodeError:
         return None
+    of_resources, of_scopes, of_records = fields
     parts: list[Part] = []
-    for resource_metrics in metrics.resource_metrics:
-        for scope_metrics in resource_metrics.scope_metrics:
-            parts += [part_around(resource_metrics, scope_metrics, metric) for metric in scope_metrics.metrics]
-    return Item(end, parts, 1) if parts else None
-
-
-def _log_records_of(body: bytes, end: int) -> Item | None:
-    if note_in(body) is not None:
-        return Item(end, [], 0)
-    try:
-        logs = LogsData.FromString(body)
-    except DecodeError:
-        return None
-    parts: list[Part] = []
-    for resource_logs in logs.resource_logs:
-        for scope_logs in resource_logs.scope_logs:
-            parts += [part_around(resource_logs, scope_logs, record) for record in scope_logs.log_records]
-    return Item(end, parts, len(parts)) if parts else None
+    for resource in getattr(message, of_resources):
+        for scope in getattr(resource, of_scopes):
+            parts += [part_around(resource, scope, record) for record in getattr(scope, of_records)]
+    return Item(end, parts, 1 if counts_as_one else len(parts)) if parts else None
 
 
 SPANS: Final = Signal(
     "traces", "span", OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_SCHEDULE_DELAY, item_of, folder="", has_runs=True
 )
-METRICS: Final = Signal("metrics", "metrics report", "", "", _metrics_of, "metrics", (note(b"metrics"),))
+METRICS: Final = Signal(
+    "metrics",
+    "metrics report",  # which is sent whole
+    "",
+    "",
+    partial(_item_in, MetricsData, ("resource_metrics", "scope_metrics", "metrics"), True),
+    "metrics",
+    (note(b"metrics"),),
+)
 LOG_RECORDS: Final = Signal(
     "logs",
     "log record",
     OTEL_BLRP_MAX_EXPORT_BATCH_SIZE,
     OTEL_BLRP_SCHEDULE_DELAY,
-    _log_records_of,
+    partial(_item_in, LogsData, ("resource_logs", "scope_logs", "log_records"), False),
     "logs",
     (note(b"logs"),),
 )

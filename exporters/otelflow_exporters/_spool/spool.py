@@ -36,8 +36,7 @@ from otelflow_exporters._store.writer import SegmentWriter
 _SIGN_SECONDS: Final = 1.0
 _LONG_SECONDS: Final = 60.0
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-# The rest is the record's length and checksum.
-_LARGEST_BODY: Final = LARGEST_RECORD - 16
+_LARGEST_BODY: Final = LARGEST_RECORD - 16  # the rest is the record's length and checksum
 
 
 class Spool:
@@ -83,17 +82,13 @@ class Spool:
         self._batch_size = positive_integer(signal.batch, 512) if signal.batch else 1
         self._shipper = None if self._sender is None else self._new_shipper(self._sender)
         delay = positive_integer(signal.delay, 5_000) / 1_000 if signal.delay else _SIGN_SECONDS
-        self.worker = Worker(
-            self._ship,
-            interval=min(_SIGN_SECONDS, delay),
-            is_due=self._is_due,
-        )
+        self.worker = Worker(self._ship, interval=min(_SIGN_SECONDS, delay), is_due=self._is_due)
         self._answers = Answers(self.directory)
         self._lock = self.writer.lock  # with one of its own, a signal handler could take both in another order
         self.untold = Untold(self._lock)
         self._warnings = Warnings(signal, self.directory, self._sender, self.untold.warn)
-        self._begin()
-        forks.begin_anew(self, Spool._begin)
+        self.begin_anew()
+        forks.begin_anew(self, Spool.begin_anew)
         shutdown.deliver_before_child_ends(self, Spool.shutdown)
 
     def _new_shipper(self, sender: Sender) -> Shipper:
@@ -113,7 +108,7 @@ class Spool:
         is_time = clock.monotonic() >= max(self._idle_until, not_before)
         return self.writer.is_prune_due or (self.waiting >= self._due_size and is_time)
 
-    def _begin(self) -> None:
+    def begin_anew(self) -> None:
         """Begin with nothing; in a forked child, what the parent has is the parent's."""
         self.dropped: Counter[str] = Counter()
         self._unwritten = 0  # items of this process that are in no file: kept in memory, or lost at once
@@ -209,10 +204,9 @@ class Spool:
         # A host's provider asks when a child leaves, too: the spool's own end follows, and waits for nobody silent.
         if self.is_shut_down or shutdown.is_child_leaving():
             return not self.waiting
-        if self.worker.thread is None and not self.worker.start_thread():
-            is_done = self.worker.work_here(clock.monotonic() + timeout_millis / 1_000)
-        else:
-            is_done = self.worker.flush(timeout_millis / 1_000)
+        seconds, worker = timeout_millis / 1_000, self.worker
+        has_thread = worker.thread is not None or worker.start_thread()
+        is_done = worker.flush(seconds) if has_thread else worker.work_here(clock.monotonic() + seconds)
         return is_done and not self._shipper.failure and not self._memory
 
     def shutdown(self) -> None:
@@ -256,7 +250,9 @@ class Spool:
             if count := self._memory.give_up():
                 self._lose("shutdown", count)
         sent_of = (lambda _: 0) if self._shipper is None else self._shipper.sent_of
-        if self.directory is not None and (count := count_vanished(self._folder, self.writer.segments, sent_of)):
+        with self._lock:  # the thread with what is under way may settle at the same time
+            count = 0 if self.directory is None else count_vanished(self._folder, self.writer.segments, sent_of)
+        if count:
             self._lose("vanished", count)
         self.writer.is_watched = False
         self.untold.tell()
@@ -325,12 +321,15 @@ class Spool:
 
     def _ship(self) -> bool:
         """Send one batch, if there is anything to send; tell whether more may be left."""
+        was_settled = self._is_settled
         try:
             self._tidy()
             self._due_size = self._batch_size
             self._idle_until = clock.monotonic() + _SIGN_SECONDS  # unless something happens: others may send it
             return not self._is_left_alone() and self._ship_batch()
         finally:
+            if self._is_settled and not was_settled:  # while this was under way: now it has arrived, or has not
+                self._settle()
             self._warnings.endpoint_says()
             self.untold.tell()
 
@@ -349,7 +348,7 @@ class Spool:
         refused = self.dropped["rejected"]
         try:
             outcome = look(self._folder, self.writer.segments) if self._shipper is None else self._shipper.ship()
-        except OSError:  # of the folder: writing to it has failed, too, and said why
+        except OSError:  # of the folder: writing to it fails, too, and says why
             return False
         except Exception as error:  # noqa: BLE001 it is said, and what waits is not lost
             if self._shipper is not None:
@@ -376,6 +375,7 @@ class Spool:
 
     def _tidy(self) -> None:
         """Write what waits in memory, and remove what is too old."""
+        self.writer.leave_wrong_folder()
         self._write_back()
         self._own_tidy()
         if self.writer.is_prune_due:

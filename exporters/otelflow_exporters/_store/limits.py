@@ -113,13 +113,6 @@ def _number(variable: str, convert: Callable[[str], _N], meaning: str) -> _N | N
     return number
 
 
-def _switch_like(text: str) -> str | None:
-    """Return the word for yes or no that is meant by *text*, if that is one or nearly one."""
-    if not text.isalpha() or len(text) > max(map(len, SWITCH)) + 1:
-        return None
-    return nearest(text.lower(), SWITCH, alike=_ALIKE)
-
-
 def absolute(path: str | os.PathLike[str], origin: str) -> Path:
     """Return the absolute form of *path*. Raises ConfigurationError, which names *origin*, if it is none.
 
@@ -133,7 +126,8 @@ def absolute(path: str | os.PathLike[str], origin: str) -> Path:
         directory = Path(text).expanduser().absolute()
     except (RuntimeError, OSError, UnicodeError) as error:
         raise ConfigurationError(f"{origin}={text!r} is no usable path ({error}); name an absolute one") from None
-    word = _switch_like(text) if isinstance(path, str) else None
+    may_be_word = isinstance(path, str) and text.isalpha() and len(text) <= max(map(len, SWITCH)) + 1
+    word = nearest(text.lower(), SWITCH, alike=_ALIKE) if may_be_word else None
     if word and not directory.is_dir():
         raise ConfigurationError(f"{origin}={text!r}: is {word!r} meant? For a folder of that name write './{text}'")
     return directory

@@ -196,7 +196,7 @@ def _check_marker(store: Folder, kind: str, *, is_made: bool) -> None:
 
 
 def _is_own(store: Folder, name: str) -> bool:
-    """Return whether the store made the file or folder *name*; one that is gone again is another process's own."""
+    """Return whether the store made the file or folder *name*; one that has gone meanwhile, another process made."""
     if name == PAYLOADS:
         with open_payloads(store) as payloads:
             files = [payloads.file(payload) for payload in payloads.names()]

@@ -15,6 +15,7 @@ from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, OpenFile, StoredFile, hold, largest_file
 from otelflow._core.process.process import State
 from otelflow._core.text.safe_str import comes_from_outside
+from otelflow.errors import StoreUnreadable
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import UNFINISHED, open_store, segment_files
 from otelflow_exporters._store.pruning import live_among, prune
@@ -152,7 +153,7 @@ class SegmentWriter:
         return False
 
     def _is_full(self, error: BaseException) -> bool:
-        """Tell whether no file may be larger here, as *error* says (RLIMIT_FSIZE): the next one has room then."""
+        """Tell whether *error* says that a file may not be larger here (RLIMIT_FSIZE), so that another one has room."""
         if not isinstance(error, OSError) or error.errno != errno.EFBIG or comes_from_outside(error):
             return False
         self._most = 0
@@ -185,6 +186,26 @@ class SegmentWriter:
             if self._file is not None and self._file.status() is not None and os.utime in os.supports_fd:
                 os.utime(self._file.descriptor)
 
+    def leave_wrong_folder(self) -> None:
+        """Let the next record begin a segment if this one's folder was moved, or is not to be used any more."""
+        file, name = self._file, self._name
+        if file is None:
+            return
+        try:
+            with open_store(self._directory, kind=self._kind) as store:
+                self._check(store)
+                is_right = file.has_name_in(store, name)
+        except FileNotFoundError:
+            is_right = False
+        except StoreUnreadable as error:
+            # Whatever the system says, such as that too many files are open, may be another one's matter.
+            is_right = error.__cause__ is not None and not isinstance(error.__cause__, NotADirectoryError)
+        except OSError:
+            return
+        with self.lock:
+            if not is_right and self._file is file and self._name == name:
+                self.close()
+
     def _is_in_place(self, file: OpenFile) -> bool:
         """Tell whether *file* is open still, and in its folder: the store may have been deleted meanwhile."""
         status = file.status()
@@ -201,7 +222,7 @@ class SegmentWriter:
             self._check(store)
             first = b"".join(self._first_records())
             size, opened = len(first), clock.monotonic()
-            # Nobody may see it before it is held: it would look like that of a process that is lost.
+            # It is locked before others can see it: unlocked, it would look like that of a lost process.
             # Windows has no locks, and renames no open file.
             first_name = name if sys.platform == "win32" else UNFINISHED + name
             descriptor = store.open(first_name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
@@ -218,7 +239,7 @@ class SegmentWriter:
                 for part in (first_name, name):  # Ctrl-C may come when it has its name
                     store.remove(part)
                 raise
-            # Nothing is called until it is the one that is written, so that no signal handler comes in between.
+            # No function is called before it is in use, so that no signal handler comes in between.
             earlier, self._file = self._file, file
             self._is_held, self._name, self._opened = is_held, name, opened
             self._size = self._first_size = size

@@ -54,7 +54,15 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
         text.append(" (its parent is missing)", style="yellow")
     below = []
     is_cut = False
-    for values in _additions(span, _WHOLE_VALUE if is_whole else _LONGEST_VALUE):
+    longest = _WHOLE_VALUE if is_whole else _LONGEST_VALUE
+    parameters = {
+        one_line(key.removeprefix(_PARAMETER), 60): _quoted(value, longest)
+        for key, value in span.attributes.items()
+        if key.startswith(_PARAMETER)
+    }
+    value = span.attributes.get(names.RUN_RETURN_VALUE)
+    returned = {} if value is None else {"": _quoted(value, longest)}  # it has no name
+    for values in filter(None, (parameters, returned)):
         whole = f"= {values['']}" if "" in values else _call(values)
         space = room - cell_len(text.plain) - 1
         addition = fitting(values, whole, space) if not is_whole or cell_len(whole) <= space else ""
@@ -63,7 +71,7 @@ def label_of(node: SpanNode, room: int, style: str, *, is_whole: bool) -> Label:
         else:
             below.append(whole)
         is_cut = is_cut or (addition or whole) != whole or any(len(value) > _LONGEST_VALUE for value in values.values())
-    # Where it was raised it is described: here it stands where there is room.
+    # The error is described at the span that raised it; here it stands only if there is room.
     if node.error_from_below and cell_len(text.plain) + 1 + len(node.error_from_below) <= room:
         text.append(f" {one_line(node.error_from_below)}", style="red")
     return Label(text, below, is_cut and not is_whole)
@@ -89,17 +97,6 @@ def run_name_of(span: Span) -> str:
     rest = run_name.removeprefix(own_name)
     is_repeated = rest != run_name and not (rest[:1].isalnum() or rest[:1] == "_")
     return rest.lstrip(" :") if is_repeated else run_name
-
-
-def _additions(span: Span, longest: int) -> list[dict[str, str]]:
-    """Return the parameters by their names, and the return value without one."""
-    parameters = {
-        one_line(key.removeprefix(_PARAMETER), 60): _quoted(value, longest)
-        for key, value in span.attributes.items()
-        if key.startswith(_PARAMETER)
-    }
-    value = span.attributes.get(names.RUN_RETURN_VALUE)
-    return [values for values in (parameters, {} if value is None else {"": _quoted(value, longest)}) if values]
 
 
 def _quoted(value: object, longest: int) -> str:

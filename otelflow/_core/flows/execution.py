@@ -12,7 +12,6 @@ from otelflow._core.flows.definition import Definition, Kind
 from otelflow._core.runs.drivers import PLAIN, can_be_awaited, end_when_awaited, is_future, waits_for_await
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
-from otelflow._core.runs.own_loop import OwnLoop
 from otelflow._core.runs.run import Run
 from otelflow.errors import UnfillableParameter
 
@@ -86,6 +85,8 @@ def to_end(  # noqa: C901 a driver is written out, see above
                 if id(type(value)) not in PLAIN and _is_awaited(run, value):
                     if not waits or is_future(value):  # which belongs to a loop that must not be blocked
                         return run.pending(end_when_awaited(run, value))
+                    from otelflow._core.runs.own_loop import OwnLoop  # noqa: PLC0415 only for async flows
+
                     loop = OwnLoop(value, run)
                     try:
                         value = loop.run()

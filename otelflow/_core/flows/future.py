@@ -36,17 +36,17 @@ class Submitted(Protocol):
     def help(self, *, may_run: bool) -> None:
         """Skip it or, if *may_run*, run it in this thread, if that would wait for itself otherwise."""
 
-    def help_beside(self) -> None:
+    def help_in_thread(self) -> None:
         """Do as ``help`` in a thread beside this one, which goes on."""
 
-    def help_here(self, *, may_run: bool) -> None:
+    def help_ready(self, *, may_run: bool) -> None:
         """Do as ``help`` when what it waits for has ended."""
 
     def cancelled(self) -> None:
         """Tell that it is cancelled, or stop it; the future is cancelled already."""
 
     def take_back(self) -> bool:
-        """Cancel it, if who has it for another process has not begun it; tell whether that is so."""
+        """Cancel it where it was sent to, unless it has begun there; tell whether it is cancelled."""
 
     def fail(self, error: Exception) -> None:
         """End it with *error*, which kept it from being run."""
@@ -160,7 +160,7 @@ class Future(concurrent.futures.Future[R]):
         """
         call = self.call
         if call is not None and getattr(fn, "__module__", None) == "asyncio.futures":  # of asyncio.wrap_future()
-            call.help_beside()
+            call.help_in_thread()
         super().add_done_callback(fn)
 
     def _invoke_callbacks(self) -> None:
@@ -200,7 +200,7 @@ def _end_of(future: Future[Any]) -> Generator[Any, None, None]:
     call = future.call
     if not future.done():
         if call is not None:
-            call.help_beside()
+            call.help_in_thread()
         yield from until_done(future).__await__()
 
 
@@ -249,7 +249,7 @@ def _before_waiting(future: Future[Any], timeout: float | None) -> None:
         raise BlockedLoop(future.task_name)
     call.help(may_run=timeout is None)
     if timeout is not None or loop is not None:
-        call.help_beside()
+        call.help_in_thread()
 
 
 def _needs(call: Submitted, loop: Any) -> bool:

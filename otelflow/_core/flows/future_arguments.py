@@ -105,7 +105,9 @@ def checked_wait_for(name: str, wait_for: Any) -> Iterable[Any]:
     is_row = isinstance(wait_for, Iterable) and not isinstance(wait_for, str | bytes | Future)
     items = [*(wait_for.values() if isinstance(wait_for, Mapping) else wait_for)] if is_row else [wait_for]
     for item in items:
-        if not isinstance(item, Future | FutureList) and (not is_row or _is_to_come(item)):
+        # Something that others would wait for, or have to call before
+        is_to_come = callable(item) or isinstance(item, concurrent.futures.Future) or inspect.isawaitable(item)
+        if not isinstance(item, Future | FutureList) and (is_to_come or not is_row):
             reason = f"wait_for has {brief_repr(item, 60)}, which is no future of a task"
             raise NotSubmittable(name, reason, "give what submit() and map() have returned")
     return items
@@ -114,11 +116,6 @@ def checked_wait_for(name: str, wait_for: Any) -> Iterable[Any]:
 def _are_futures(values: list[Any]) -> bool:
     """Tell whether *values* are futures and nothing else; there may be thousands."""
     return set(map(type, values)) == {Future}
-
-
-def _is_to_come(value: Any) -> bool:
-    """Tell whether *value* is something that others would wait for, or have to call before."""
-    return callable(value) or isinstance(value, concurrent.futures.Future) or inspect.isawaitable(value)
 
 
 def upstream_of(wait_for: Iterable[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Future[Any]]:

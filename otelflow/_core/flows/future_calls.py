@@ -99,22 +99,13 @@ class Call:
     # The ways in which it ends
 
     def help(self, *, may_run: bool) -> None:
-        """Do what this thread would wait for itself: skip it, or run it if *may_run* and the thread is a runner's."""
-        if may_run and self.session.is_kept_waiting():
-            self._help_upstream()
-        elif self.waits_for:
+        """Do what this thread would wait for itself: skip it, or run it if *may_run* and the thread is a runner's.
+
+        What it waits for is run, or waited for, before: all threads of a runner may wait as this one does.
+        """
+        calls: list[Submitted] = [self] if may_run and self.session.is_kept_waiting() else []
+        if self.waits_for and not calls:
             return
-        self.help_here(may_run=may_run)
-
-    def help_beside(self) -> None:
-        """Do as ``help`` in a thread beside this one, which goes on: it is a runner's, and waits."""
-        session = self.session
-        if works_for.get() is session and self in session.unstarted and (self.loop is None or self.waits_for):
-            session.do_beside(functools.partial(self.help, may_run=True))
-
-    def _help_upstream(self) -> None:
-        """Run what it waits for, or wait for that: all threads of a runner may wait as this one does."""
-        calls: list[Submitted] = [self]
         while calls:
             future = next((future for future in calls[-1].upstream if not future.done()), None)
             if future is not None and future.call is not None:
@@ -122,10 +113,17 @@ class Call:
             elif future is not None:
                 concurrent.futures.wait([future])
             elif (call := calls.pop()) is not self:
-                call.help_here(may_run=True)
+                call.help_ready(may_run=True)
                 concurrent.futures.wait([call.future])
+        self.help_ready(may_run=may_run)
 
-    def help_here(self, *, may_run: bool) -> None:
+    def help_in_thread(self) -> None:
+        """Do as ``help`` in a thread beside this one, which goes on: it is a runner's, and waits."""
+        session = self.session
+        if works_for.get() is session and self in session.unstarted and (self.loop is None or self.waits_for):
+            session.do_in_thread(functools.partial(self.help, may_run=True))
+
+    def help_ready(self, *, may_run: bool) -> None:
         """Do as ``help`` when what it waits for has ended."""
         broken = first_failed(self.upstream)
         if broken is not None:
@@ -288,7 +286,7 @@ class Call:
         return is_taken
 
     def taken_back(self) -> None:
-        """Tell that it was cancelled where it was sent to, before it began."""
+        """Tell that another process has cancelled it before it began there."""
         if withdraw(self.future):  # else the flow was given up meanwhile
             self._end_apart(CANCELLED)
         self.session.futures.pop(self, None)

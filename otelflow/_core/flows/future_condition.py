@@ -48,5 +48,5 @@ class Waiters(list[Any]):
     def append(self, waiter: Any) -> None:
         """Add *waiter*, whose thread may be the one that would run the call."""
         if self.call is not None:
-            self.call.help_beside()
+            self.call.help_in_thread()
         super().append(waiter)

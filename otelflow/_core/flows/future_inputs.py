@@ -57,7 +57,7 @@ class _Waiting:
     async def _call_later(self, run: Any) -> Any:
         for future in self._futures:
             if future.call is not None:
-                future.call.help_beside()
+                future.call.help_in_thread()
             await until_done(future)
         self._resolve(run)
         return await self._definition.call(run)

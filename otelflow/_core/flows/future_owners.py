@@ -65,12 +65,8 @@ def _new_session(owner: Any) -> Session:
         new_runner = functools.partial(future_runners.Threads, concurrent.futures.ThreadPoolExecutor(None, _THREADS))
         return Session(new_runner, None, runs_on_loop=True)
     definition = getattr(owner, "definition", None)  # none in the block of a flow
-    new_runner_of_flow = functools.partial(future_runners.new_runner, _choice_of(owner.flow, definition))
+    choice = None if definition is None else definition.options.get("task_runner")
+    if choice is None:  # it is not decorated, but of a class that has one, or was given one
+        choice = getattr(owner.flow, "task_runner", None)
+    new_runner_of_flow = functools.partial(future_runners.new_runner, choice)
     return Session(new_runner_of_flow, owner, runs_on_loop=getattr(definition, "kind", None) == "coroutine")
-
-
-def _choice_of(flow: Any, definition: Any) -> Any:
-    """Return the ``task_runner`` of a decorated flow, of a class, or of a ``Flow``."""
-    options = {} if definition is None else definition.options
-    choice = options.get("task_runner")
-    return getattr(flow, "task_runner", None) if choice is None else choice

@@ -19,10 +19,9 @@ from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import is_inside
 from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.runs.run import Run
-from otelflow._core.text.hints import error_text
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.redaction import recorded
-from otelflow._core.text.safe_str import comes_from_outside, type_name
+from otelflow._core.text.safe_str import comes_from_outside, error_text, type_name
 from otelflow.errors import NotSubmittable, OtelflowError
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class Session:
 
     @property
     def runner(self) -> Runner:
-        """The runner, which is made for the first call that needs it. Raises for each what it has raised for that."""
+        """The runner, made for the first call that needs it. If that raises, each later call raises the same."""
         with self.lock:
             if self._obstacle is not None:  # to try again may take half a minute, for each of thousands
                 error, frames = self._obstacle
@@ -179,8 +178,8 @@ class Session:
         """Tell whether a thread of the runner waits here, or for this thread, so that it may as well run a call."""
         return works_for.get() is self and running_loop() is None
 
-    def do_beside(self, action: Callable[[], None]) -> None:
-        """Do *action* in a thread that works while this one waits; the next one after it, so that no more work."""
+    def do_in_thread(self, action: Callable[[], None]) -> None:
+        """Do *action* in another thread while this one waits; one such thread does all, one after the other."""
         waiter = get_ident()
         with self.lock:
             waiting = self.beside.get(waiter)

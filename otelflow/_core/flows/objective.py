@@ -55,7 +55,13 @@ class Objective:
             raise UnknownKeyword("Objective", next(iter(unknown)), self.__slots__)
         if success is None and duration is None and every is None:
             raise ConfigurationError("Objective: promise something: success=0.99, duration='10m' or every='1h'")
-        self.success: Final = _checked_share(success)
+        share: object = success  # whatever was given
+        if share is not None and (not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share < 1):
+            raise ConfigurationError(
+                f"Objective: success={brief_repr(success, 60)} is no share of runs: give a number between 0 and 1, "
+                "such as 0.99 (1 leaves no room for a failure; leave success out and rely on the last run's alert)"
+            )
+        self.success: Final = None if success is None else float(success)
         self.duration: Final = _seconds("duration", duration, _LONGEST_DURATION)
         self.every: Final = _seconds("every", every, _LONGEST_INTERVAL)
         text: object = runbook
@@ -81,17 +87,6 @@ class Objective:
     def __repr__(self) -> str:
         promises = [f"{name}={getattr(self, name)!r}" for name in self.__slots__ if getattr(self, name) is not None]
         return f"Objective({', '.join(promises)})"
-
-
-def _checked_share(success: object) -> float | None:
-    if success is None:
-        return None
-    if not isinstance(success, int | float) or isinstance(success, bool) or not 0 < success < 1:
-        raise ConfigurationError(
-            f"Objective: success={brief_repr(success, 60)} is no share of runs: give a number between 0 and 1, "
-            "such as 0.99 (1 leaves no room for a single failure; leave success out and rely on the last run's alert)"
-        )
-    return float(success)
 
 
 def _seconds(name: str, value: "Seconds | None", longest: float) -> float | None:

@@ -9,11 +9,11 @@ from otelflow._core.process import losses
 from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
 from otelflow._core.text.excerpt import Excerpt
-from otelflow._core.text.hints import error_text, nearest
+from otelflow._core.text.hints import nearest
 from otelflow._core.text.plain import frame_rows, has_fields, is_structured, plain
 from otelflow._core.text.redaction import recorded, redact_value
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import brief_repr, printable, safe_str
+from otelflow._core.text.safe_str import brief_repr, error_text, printable, safe_str
 from otelflow.errors import InvalidArtifact
 
 #: How many characters an artifact keeps: they are read for secrets, which holds the run up for a tenth of a second

@@ -256,6 +256,6 @@ def _write(stream: Any, text: str) -> None:
         except UnicodeEncodeError:
             encoding = stream.encoding or "ascii"
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-    except Exception as error:  # it is closed, there is none, or it is foreign code; what is said is kept elsewhere
+    except Exception as error:  # stderr is closed, is missing or is foreign code; the message is kept elsewhere
         if comes_from_outside(error):
             raise

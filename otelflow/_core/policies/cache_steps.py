@@ -128,7 +128,12 @@ class TaskStep:
         self._waiting_since = self._waiting_since or now
         left = self._waiting_since + self._keeping.timeout - now
         if left <= 0:
-            raise self._timeout()
+            self._note_wait()
+            spans.note(self._run, semconv.RUN_TIMEOUT, self._keeping.timeout)
+            spans.note(self._run, semconv.RUN_BODY_RUNNING, False)
+            error = RunTimeout("task", self._run.task_name or self._keeping.owner, self._keeping.timeout)
+            error.add_note("It has waited for another run that makes the value of the same cache key")
+            raise error
         pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
         return min(pause, left)
 
@@ -215,16 +220,6 @@ class TaskStep:
         self._keeping.unlock(unlock)
         if self._cache_key is not None and _making.runs.get(self._cache_key) is self._run:
             del _making.runs[self._cache_key]
-
-    def _timeout(self) -> RunTimeout:
-        """Return what ends the run, which has waited for too long, and say so on its span."""
-        run, seconds = self._run, self._keeping.timeout
-        self._note_wait()
-        spans.note(run, semconv.RUN_TIMEOUT, seconds)
-        spans.note(run, semconv.RUN_BODY_RUNNING, False)
-        error = RunTimeout("task", run.task_name or self._keeping.owner, seconds)
-        error.add_note("It has waited for another run that makes the value of the same cache key")
-        return error
 
     def _note_wait(self) -> None:
         if self._waiting_since and self._run.is_recording:

@@ -84,20 +84,23 @@ class Progress:
 
     def scope(self, run: Run | None) -> Scope:
         """Return that of what *run* calls: of the innermost task around it that has a key, or else of the flow run."""
-        key, attempt, innermost, since = "", None, None, self._since
-        while run is not None:
-            if run.attempt:
-                innermost = run
-                since = min(since, self._began) if run.attempt > 1 else since
-            elif not key and run.kind == "task":
-                with contextlib.suppress(ResultNotStorable):  # it is not kept itself, so its inputs need make no key
-                    key, attempt = self.call_key(run), innermost
-            if _open.progress.get(run) is self:
-                break
-            # An attempt is one of the task or flow directly around it; further out another one may count.
-            innermost = innermost if run.attempt or not run.kind else None
+        runs: list[Run] = []
+        while run is not None and (not runs or _open.progress.get(runs[-1]) is not self):  # the last is the flow run
+            runs.append(run)
             run = run.parent
-        return Scope(key, attempt, since) if key else Scope(self.identity, innermost, since)
+        is_tried_again = any(run.attempt > 1 for run in runs)
+        since = min(self._since, self._began) if is_tried_again else self._since
+        attempt: Run | None = None  # the one of the task or flow directly around it, which are further out
+        for run in runs:
+            if run.attempt:
+                attempt = run
+                continue
+            if run.kind == "task":
+                with contextlib.suppress(ResultNotStorable):  # it is not kept itself, so its inputs need make no key
+                    return Scope(self.call_key(run), attempt, since)
+            if run.kind and _open.progress.get(run) is not self:
+                attempt = None
+        return Scope(self.identity, attempt, since)
 
     def know(self, run: Run, key: str) -> None:
         """Let *run* be the call of this *key*."""

@@ -145,7 +145,7 @@ def asked_delay(error: BaseException) -> float:
             break
         try:
             members = cause.exceptions[:_MOST_MEMBERS] if isinstance(cause, BaseExceptionGroup) else [cause]
-            delays = [seconds for member in members if (seconds := _asked_by(member)) is not None]
+            delays = [seconds for member in members if (seconds := _seconds_asked(member)) is not None]
         except BaseException as trouble:  # attributes of a foreign exception, which may be anything
             if comes_from_outside(trouble):
                 raise
@@ -156,25 +156,21 @@ def asked_delay(error: BaseException) -> float:
     return 0.0
 
 
-def _asked_by(error: BaseException) -> float | None:
+def _seconds_asked(error: BaseException) -> float | None:
     try:
-        return _seconds_asked(error)
+        delay: Any = getattr(error, "retry_after", None)
+        if delay is None:
+            headers: Any = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
+            if isinstance(headers, Mapping) or hasattr(headers, "get"):
+                delay = next((value for name in _RETRY_AFTER if (value := headers.get(name)) is not None), None)
+        if not isinstance(delay, str):
+            return None if delay is None else seconds_of(delay)
+        try:
+            return seconds_of(float(delay))
+        except ValueError:
+            from email.utils import mktime_tz, parsedate_tz  # noqa: PLC0415 only for a date
+
+            date = parsedate_tz(delay)  # one without a zone is of Greenwich
+            return None if date is None else mktime_tz(date) - clock.time()
     except Exception:  # noqa: BLE001 attributes of a foreign exception, which may be anything
         return None
-
-
-def _seconds_asked(error: BaseException) -> float | None:
-    delay: Any = getattr(error, "retry_after", None)
-    if delay is None:
-        headers: Any = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
-        if isinstance(headers, Mapping) or hasattr(headers, "get"):
-            delay = next((value for name in _RETRY_AFTER if (value := headers.get(name)) is not None), None)
-    if not isinstance(delay, str):
-        return None if delay is None else seconds_of(delay)
-    try:
-        return seconds_of(float(delay))
-    except ValueError:
-        from email.utils import mktime_tz, parsedate_tz  # noqa: PLC0415 only for a date
-
-        date = parsedate_tz(delay)  # one without a zone is of Greenwich
-        return None if date is None else mktime_tz(date) - clock.time()

@@ -141,9 +141,10 @@ def _is_callable_data(value: Any) -> bool:
 
 def plain_code(code: CodeType) -> list[object]:
     """Return what stands for *code*: comments and places make no difference."""
-    constants = [plain_code(item) if isinstance(item, CodeType) else _plain_constant(item) for item in code.co_consts]
+    constants: list[object] = []
+    for item in code.co_consts:
+        if isinstance(item, CodeType):
+            constants.append(plain_code(item))
+        else:
+            constants.append(repr(item) if item is Ellipsis or isinstance(item, slice) else item)
     return [code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars]
-
-
-def _plain_constant(constant: object) -> object:
-    return repr(constant) if constant is Ellipsis or isinstance(constant, slice) else constant

@@ -34,7 +34,7 @@ _MOST_STARTS: Final = 10_000
 
 
 class _Block:
-    """A block of *limit* that was entered, and the place that it has, unless one was held around it."""
+    """A block of *limit* that was entered, and its place; none if a block around it holds one already."""
 
     def __init__(self, limit: "concurrency", place: Place | None) -> None:
         self.limit, self.place = limit, place

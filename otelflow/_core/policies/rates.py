@@ -108,7 +108,8 @@ class _Content:
         """Return *count*, the number of the oldest moment, and *count* moments: those of the file, cut or filled up."""
         content = _memory.contents.get(self._name, b"")
         if self._descriptor is not None and not content:
-            content = self._file_content(self._descriptor, count)
+            most = _HEAD.size + max(count, 10_000) * _MOMENT.size + 1
+            content = os.pread(self._descriptor, min(os.fstat(self._descriptor).st_size, most), 0)
         moments: list[float] = []
         oldest = 0
         if len(content) >= _HEAD.size:
@@ -120,11 +121,6 @@ class _Content:
             return count, oldest, moments
         newest_last = [*moments[oldest:], *moments[:oldest]][-count:]
         return count, 0, [*[_NEVER] * (count - len(newest_last)), *newest_last]
-
-    @staticmethod
-    def _file_content(descriptor: int, count: int) -> bytes:
-        size = os.fstat(descriptor).st_size
-        return os.pread(descriptor, min(size, _HEAD.size + max(count, 10_000) * _MOMENT.size + 1), 0)
 
     def write(self, count: int, oldest: int, changed: int, moments: list[float]) -> None:
         """Write the moments to the file, or keep them in memory where that is not possible (any more)."""

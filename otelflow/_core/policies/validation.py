@@ -6,7 +6,7 @@ import types
 import typing
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from otelflow._core.policies.policy import Body, name_of
 from otelflow._core.runs.current import current_run
@@ -15,9 +15,6 @@ from otelflow._core.text.redaction import is_secret
 from otelflow._core.text.safe_str import brief_repr
 from otelflow._core.text.secret_values import REDACTED
 from otelflow.errors import ConfigurationError, InvalidParameter, MissingExtra
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 _GATHERING: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -99,19 +96,15 @@ class _Parameters:
             run = current_run()
             if run is not None:
                 run.was_called = False
+            mistake = error.errors(include_url=False, include_input=False)[0]
+            path = ".".join(str(part) for part in mistake["loc"][1:])
+            reason = f"{f'at {path}, ' if path else ''}{mistake['msg'][:1].lower()}{mistake['msg'][1:]}"
             kind = "flow" if run is not None and run.task is None else "task"
             owner = None if run is None else run.task_name or run.flow_name
             culprit = REDACTED if is_secret(name) else brief_repr(value, 60)
             raise InvalidParameter(
-                f"{kind} {owner or self.name!r} cannot be called: its parameter {name!r} is {culprit}: {_reason(error)}"
+                f"{kind} {owner or self.name!r} cannot be called: its parameter {name!r} is {culprit}: {reason}"
             ) from None
-
-
-def _reason(error: "ValidationError") -> str:
-    mistake = error.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(part) for part in mistake["loc"][1:])
-    message = mistake["msg"][:1].lower() + mistake["msg"][1:]
-    return f"at {path}, {message}" if path else message
 
 
 class Validation:

@@ -1,6 +1,7 @@
 """What variables of the environment say."""
 
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from otelflow.errors import ConfigurationError
@@ -39,10 +40,12 @@ _OTEL_VARIABLES: Final = {
 }
 
 
-def variable_for(keyword: str) -> str:
-    """Return the end of a sentence with the variable of OpenTelemetry that says what is meant by *keyword*, if any."""
+def variable_for(keyword: str, keywords: Iterable[str]) -> str:
+    """Return the end of a sentence: which variable of OpenTelemetry says what *keyword* asks for, or what is known."""
+    from otelflow._core.text.hints import suggestion  # noqa: PLC0415 only for mistakes
+
     variable = _OTEL_VARIABLES.get(keyword)
-    return f"; the variable {variable} says it" if variable else ""
+    return f"; the variable {variable} says it" if variable else suggestion(keyword, keywords)
 
 
 def positive_integer(variable: str, default: int) -> int:

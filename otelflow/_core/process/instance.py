@@ -86,7 +86,7 @@ def _own_folder() -> Folder:
     user = os.geteuid()
     chosen = tempfile.tempdir
     path = Path(tempfile.gettempdir()).resolve() / f"otelflow-instances-{user}"
-    tempfile.tempdir = chosen  # the program's own first question decides where its files lie, and reads TMPDIR then
+    tempfile.tempdir = chosen  # it stays undecided until the program asks: only then is TMPDIR read
     path.mkdir(mode=0o700, exist_ok=True)
     folder = Folder(path)
     if folder.status().st_uid != user:

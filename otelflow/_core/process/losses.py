@@ -11,7 +11,7 @@ from otelflow._core.text.safe_str import comes_from_outside
 
 logger: Final = own_logger("otelflow")
 
-# Of one sentence with other names in it, so many are logged; and so many sentences.
+# How often one sentence is logged with other names in it, and how many sentences are logged
 _MOST_OF_A_KIND: Final = 100
 _MOST_KINDS: Final = 1_000
 _LAST_OF_A_KIND: Final = " (no more warnings of this kind are logged)"

@@ -37,10 +37,7 @@ class _Settings(State):
 
     def reset(self) -> None:
         """Read variables and files anew at the next run."""
-        if self.in_force is not None:
-            from otelflow._core.text import redaction  # noqa: PLC0415 it was read, so it is there
-
-            redaction.use_patterns(())
+        redaction.use_patterns(())
         self.in_force = None
         self.arguments = {}
         self.is_lenient = False
@@ -102,7 +99,7 @@ def _read(*, is_strict: bool) -> Settings:
 
 
 def _compile(patterns: Iterable[str], mistakes: list[ConfigurationError]) -> list[re.Pattern[str]]:
-    """Return those of *patterns* that can be used: one that cannot takes no other with it."""
+    """Return the *patterns* that can be used, compiled; each of the others becomes one of *mistakes*."""
     compiled = []
     for pattern in patterns:
         try:

@@ -82,7 +82,7 @@ _fork: Final = _Fork()
 
 
 def _hold() -> None:
-    """Let signals wait: Python forgets those that reach a child before its first step."""
+    """Let signals wait while the process forks: Python forgets those that reach a child before its first step."""
     if own := list(_own.handlers):
         _fork.is_under_way = True
         _fork.mask = signal.pthread_sigmask(signal.SIG_BLOCK, set().union(*(handlers.numbers for handlers in own)))

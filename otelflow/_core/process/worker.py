@@ -45,11 +45,11 @@ class Worker:
         self._is_due = is_due
         self.shutdown_timeout = min(shutdown_timeout, LONGEST_SECONDS)
         self.is_closed = False
-        self.begin()
-        forks.begin_anew(self, type(self).begin)
+        self.begin_anew()
+        forks.begin_anew(self, type(self).begin_anew)
         shutdown.deliver_together(self)
 
-    def begin(self) -> None:
+    def begin_anew(self) -> None:
         """Have no thread, and nothing to answer; a forked child begins so, too."""
         self.lock = forks.new_lock()
         self.changed = threading.Condition(self.lock)

@@ -119,16 +119,14 @@ class _Encoder:
         if kind is list:
             return self.items(value)
         if kind is dict:
-            return self._plain_dict(value)  # type: ignore[arg-type]
+            names: Mapping[Any, Any] = value  # type: ignore[assignment]  # type() says it
+            if all(type(key) is str and _is_whole(key) for key in names) and _TAG not in names:
+                return {key: self.inner(f"[{brief_repr(key, 40)}]", item) for key, item in names.items()}
+            return _tagged("dict", self.pairs(names))
         encoder = _ENCODERS.get(kind)
         if encoder is not None:
             return _tagged(encoder[0], encoder[1](self, value))
         return self._plain_object(value)
-
-    def _plain_dict(self, value: Mapping[Any, Any]) -> Any:
-        if all(type(key) is str and _is_whole(key) for key in value) and _TAG not in value:
-            return {key: self.inner(f"[{brief_repr(key, 40)}]", item) for key, item in value.items()}
-        return _tagged("dict", self.pairs(value))
 
     def _plain_object(self, value: Any) -> Any:
         """Return the plain form of an object of a user's class: an enum, a dataclass, a named tuple, a model."""
@@ -149,8 +147,12 @@ class _Encoder:
 
     def _fields(self, value: Any) -> dict[str, Any]:
         fields = [field.name for field in dataclasses.fields(value)]
-        slots = [slot for base in type(value).__mro__ for slot in _slots(base) if hasattr(value, slot)]
-        for name in (*getattr(value, "__dict__", ()), *slots):
+        names = list(getattr(value, "__dict__", ()))
+        for base in type(value).__mro__:
+            slots = vars(base).get("__slots__", ())
+            slots = [slots] if isinstance(slots, str) else slots
+            names += [slot for slot in slots if slot not in ("__dict__", "__weakref__") and hasattr(value, slot)]
+        for name in names:
             if name not in fields and not isinstance(getattr(type(value), name, None), functools.cached_property):
                 raise self.refuse(f"has the attribute {name!r}, which is no field of {type(value).__qualname__}")
         return {name: self.inner(f".{name}", getattr(value, name)) for name in fields if hasattr(value, name)}
@@ -165,11 +167,6 @@ class _Encoder:
 def _has_content(kind: type) -> bool:
     """Tell whether an instance of *kind* is more than its attributes: a list, an exception or the like, too."""
     return any(not base.__flags__ & _MADE_BY_CLASS for base in kind.__mro__ if base is not object)
-
-
-def _slots(kind: type) -> list[str]:
-    slots = vars(kind).get("__slots__", ())
-    return [slot for slot in ([slots] if isinstance(slots, str) else slots) if slot not in ("__dict__", "__weakref__")]
 
 
 def _is_whole(text: str) -> bool:

@@ -8,10 +8,9 @@ from typing import Any, Final
 from otelflow import semconv
 from otelflow._core.process.settings import settings
 from otelflow._core.text import classes
-from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded, redact
 from otelflow._core.text.regex import lazy_compile
-from otelflow._core.text.safe_str import bounded_name, comes_from_outside, printable, safe_str, type_name
+from otelflow._core.text.safe_str import bounded_name, comes_from_outside, error_text, printable, safe_str, type_name
 from otelflow.errors import UpstreamFailed
 
 # Of a traceback longer than this (a message of megabytes), only the ends are read for secrets.
@@ -303,7 +302,12 @@ def stack_trace(error: BaseException, limit: int) -> str:
         if comes_from_outside(trouble):
             raise
         text = f"<the traceback could not be formatted: {type_name(trouble)}>"
-    return printable(_both_ends(text, limit))
+    length = len(text)
+    limit = min(limit, _READ // 2)
+    text = redact(text if length <= _READ else text[: _READ // 2] + text[-_READ // 2 :])
+    if length > 2 * limit:  # cut after it was redacted, so that no half of a secret is left
+        text = f"{text[:limit]}\n… [cut, {length:,} characters] …\n{text[-limit:]}"
+    return printable(text)
 
 
 def _is_long(error: BaseException) -> bool:
@@ -356,13 +360,3 @@ def _pieces_of_chain(error: BaseException, frames: TracebackType | None, limit: 
 
 _BETWEEN_CAUSE: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 _BETWEEN_CONTEXT: Final = "\nDuring handling of the above exception, another exception occurred:\n\n"
-
-
-def _both_ends(text: str, limit: int) -> str:
-    """Return *text* redacted, of a long one both ends; cut afterwards, so that no half of a secret is left."""
-    length = len(text)
-    limit = min(limit, _READ // 2)
-    text = redact(text if length <= _READ else text[: _READ // 2] + text[-_READ // 2 :])
-    if length <= 2 * limit:
-        return text
-    return f"{text[:limit]}\n… [cut, {length:,} characters] …\n{text[-limit:]}"

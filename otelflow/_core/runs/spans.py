@@ -94,7 +94,7 @@ def end(run: Run) -> None:
 
 
 def end_unended() -> None:
-    """End the spans that a full stack has kept from it, now that there may be room; count those that are lost."""
+    """End the spans that could not be ended while the stack was full; count those that are lost."""
     while unended.chain is not None:
         run, has_ended, unended.chain = unended.chain
         try:

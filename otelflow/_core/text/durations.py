@@ -6,7 +6,7 @@ from typing import Final
 from otelflow._core.text.regex import lazy_compile
 
 _UNITS: Final = {"w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_PIECE: Final = r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])"
+_PIECE: Final = r"(?<!\d)(\d+(?:\.\d+)?)\s*((?>ms|[smhdw]))"
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
 _DAY: Final = 86_400

@@ -54,11 +54,6 @@ def quotes_in(value: str) -> str:
     return f": the quotes are a part of it; write {value[1:-1]} without them" if is_quoted else ""
 
 
-def error_text(kind: str, text: str) -> str:
-    """Return the type and the text of an exception as Python writes them: no colon stands before nothing."""
-    return f"{kind}: {text}" if text else kind
-
-
 def place_of(error: BaseException) -> str:
     """Return file:line of the innermost frame of *error* that is the user's own, or nothing."""
     import os  # noqa: PLC0415 only for errors

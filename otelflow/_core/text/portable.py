@@ -3,9 +3,8 @@
 import operator
 from typing import Any, Final
 
-from otelflow._core.text.hints import error_text
 from otelflow._core.text.redaction import recorded
-from otelflow._core.text.safe_str import comes_from_outside, type_name
+from otelflow._core.text.safe_str import comes_from_outside, error_text, type_name
 
 # By identity: to look for a class by its hash or with == would ask its metaclass, which is foreign code.
 _PLAIN: Final = frozenset(map(id, (type(None), bool, int, float, complex, str, bytes)))

@@ -4,8 +4,8 @@ import functools
 import re
 from typing import Final
 
-# An escaped character, a set, a quantifier, or one character of a regular expression.
-_TOKENS: Final = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{[\d\s,]*\}|."
+# An escaped character, a set (also one that does not end), a quantifier, or one character of a regular expression.
+_TOKENS: Final = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*+\]?|\{[\d\s,]*\}|."
 # Numbers in braces that ``re`` takes for the text that they are.
 _NO_QUANTIFIER: Final = r"\{(?=[^}]*\d)(?!\d+\}|\d*,\d*\}).*"
 

@@ -209,3 +209,8 @@ def without_ansi(text: str) -> str:
     import re  # noqa: PLC0415 rarely needed
 
     return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
+
+
+def error_text(kind: str, text: str) -> str:
+    """Return the type and the text of an exception as Python writes them: no colon stands before nothing."""
+    return f"{kind}: {text}" if text else kind

@@ -11,7 +11,7 @@ SCHEME: Final = (
     r"(?i)(?P<head>\b(?:bearer|basic)[ ]+)"
     r"(?!(?-i:[A-Za-z][a-z]{0,17}|\d{1,4})(?:[_.=](?-i:[A-Za-z][a-z]{0,17}|\d{1,4}))+(?![\w+/\-=~]))"
     r"(?=[^\s\"']{0,200}(?:[0-9=_]|\.[A-Za-z]))[A-Za-z0-9+/_\-.=~]{12,}"
-    r"|(?P<start>(?<!\S)(?:-u|--user)[ =]+(?!\d+:\d+(?!\S))[^\s:\"']{1,100}:(?!//))[^\s\"']{1,200}"
+    r"|(?P<start>(?<!\S)(?:-u|--user)[ =]{1,9}(?!\d{1,9}:\d{1,9}(?!\S))[^\s:\"']{1,100}:(?!//))[^\s\"']{1,200}"
 )
 
 # No value is joined to a name in a text without one of these.
@@ -41,7 +41,7 @@ SPOKEN: Final = r"""(?ix)
                 | unseal|recovery|verification|security|activation|unlock|backup|otp
                 | login|reset|confirmation|one[ _\-]time ) [ _\-]? (?:key|code) )
     (?P<join> (?:[ ](?:for|of|on|in|at|from|between|to|used[ ]by|di|do|da|del|della)(?:[ ][\w.\-/@']{1,40}+){1,6}?)?
-              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est|è|é
+              (?: [ ](?:is|was|are|to|will[ ]be|has[ ]been|became|ist|lautet|est|es|är|jest|è|é
                        | (?:set|changed|reset|updated|rotated)(?=[ ]to))
                   (?:[ ](?:now|currently|still|set|changed|reset|updated|rotated|simply|just))?(?:[ ](?:to|as))?
                   [ ]{0,2}[:=]?[ ]{1,3}
@@ -57,7 +57,7 @@ PROPERTY: Final = r"<key>(?P<name>[\w.\-]{1,60})</key>\s{0,80}<(?:string|data)(?
 BLOCK: Final = r"(?P<indent>[ \t]+)\S[^\n]*+(?:\n(?P=indent)[^\n]*+)*+"
 LINE: Final = r"[^\s\"'][^\r\n]*+"
 VALUE: Final = r"""(?ix)
-      [brfu]{0,2} (?: "(?:[^"\\]|\\.)*+(?:"|\Z) | '(?:[^'\\]|\\.|'')*+(?:'|\Z) )
+      [brfu]{0,2} (?: "(?:[^"\\]|(?s:\\.))*+"? | '(?:[^'\\]|(?s:\\.)|'')*+'? )
     | \\{1,3}["'][^"'\\]*+
     | (?:digest|aws4-hmac-sha256)\s[^\r\n]*+
     # A scheme with parameters
@@ -83,12 +83,12 @@ HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
 # What stands between the two: never the beginning of another object.
 BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
 # The field, and on the next line the value that it refused.
-REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t]+[^\n]*?\binput_value=(?P<join>)(?=[^{\[(])"
+REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t][^\n]*?\binput_value=(?P<join>)(?=[^{\[(])"
 
 INSERT: Final = (
     r"(?i)\binsert\s+into\s+[^\s(]{1,100}\s*\((?P<columns>[^()]{1,2000})\)\s*values\s*(?P<values>\([^\n;]*+)"
 )
-INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'|[^\s,()'][^,()']*+(?:\([^()]*+\)[^,()']*+)?"
+INSERTED: Final = r"[NEBX]?'(?:[^']|'')*+'?|[^\s,()'][^,()']*+(?:\([^()]*+\)[^,()']*+)?"
 
 # Fourteen to sixteen digits in the groups of a card, whose last digit fits (Luhn); not in an IBAN, a number or a path.
 CARD: Final = r"""(?x)
@@ -109,7 +109,7 @@ SCHEME_WORD: Final = r"(?i)(?:bearer|basic|token|negotiate|apikey|api-key|splunk
 # Algorithms, paths and addresses: what is said about a secret in prose, with digits in it.
 TECHNICAL: Final = (
     r"(?i)(?:sha|md|utf|argon|bcrypt|pbkdf|oauth|base|http|x|pkcs|[rhep]s|ed|aes|rsa|v|python|py|ipv)-?\d{1,4}"
-    r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|[a-z][a-z.\-/]*:v?\d{1,5}(?:\.\d{1,5})*\Z|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
+    r"(?:\Z|[\-_./]|[a-z]{1,3}\d?\Z)|[./~]|\w+://|http/\d|[a-z][a-z.\-/]*:v?\d{1,5}(?:\.\d{1,5})*\Z|[\w\-/.]+\.(?:py|js|ts|go|rs|md|txt|json|ya?ml|html?|log)\Z"
 )
 
 # What is said of a secret after its name and a colon: "password: too short", "token: signature mismatch"
@@ -137,7 +137,7 @@ PLACEHOLDER: Final = r"""(?x)
     | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
     | \{\s*"?type"?\s*:.* | \((?:sensitive|known).* | \(\d{1,4}
     | <[^<>]*>? | \$\{.* | \$\(.* | \$[A-Z_][A-Z0-9_]*(?:\[.*)?
-    | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ](?:[A-Za-z,.']+|\d{1,4}))+["']\]?
+    | \{\{.* | \{[\w.!:\[\]]*\}? | \[["'][A-Za-z]+(?:[ ](?:[A-Za-z,.]+(?:'[a-z]{1,3})?+|\d{1,4}))+["']\]?
     | %[sdr(].*
     | =?\[?(?:redacted|masked|filtered|hidden|REDACTED|MASKED|FILTERED|HIDDEN).*
     | (?:self|cls|os|config|settings|args|env|environ|kwargs|params|options|request|req|ctx)\.[\w.\[\]]*  # code

@@ -32,9 +32,9 @@ TWO_WORD_NAMES: Final = _words(
     "access signature,key data,code verifier,device code,authorization code,auth code,activation code,saml response,"
     "saml request,client assertion,seed phrase,recovery phrase,community string,unseal key,unlock key,root key,"
     "admin key,write key,ingest key,integration key,application key,app key,consumer key,private pem,wifi key,"
-    "network key,pre shared,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes,access code,"
-    "access codes,entry code,door code,gate code,alarm code,pairing code,login code,reset code,mfa code,fernet key,"
-    "time code,confirmation code,otp code,totp seed,otp seed,mfa seed,fa seed,"
+    "network key,pre shared,preshared key,pass phrase,wep key,priv key,recovery codes,backup codes,scratch codes,"
+    "access code,access codes,entry code,door code,gate code,alarm code,pairing code,login code,reset code,mfa code,"
+    "fernet key,time code,confirmation code,otp code,totp seed,otp seed,mfa seed,fa seed,"
     "hmac key,aes key,cipher key,decryption key,jwt key,wallet key,bot key,honeycomb team,de passe",
     ",",
 )
@@ -86,10 +86,10 @@ HARMLESS_VALUES: Final = _words(
     "hidden masked redacted encrypted hashed provided given supplied type expires end eof identifier authentication "
     "authorization credentials password secret token cannot does did mismatch matches match ready done expire "
     "reused recommended visible protected policy reset forgotten options arguments "
-    "include omit same-origin malformed corrupt corrupted truncated stale blocked unsupported unverified untrusted "
-    "unauthorized forbidden insufficient absent present available unavailable unchanged verified issued refused "
-    "skipped ignored allowed mandatory rbac ldap oauth saml oidc kerberos flags parameters fields cookie accept "
-    "host origin email username user name lambda await new return function see "
+    "include included omit same-origin malformed corrupt corrupted truncated stale blocked unsupported unverified "
+    "untrusted unauthorized forbidden insufficient absent present available unavailable unchanged verified issued "
+    "refused skipped ignored allowed mandatory rbac ldap oauth saml oidc kerberos flags parameters fields cookie "
+    "accept host origin email username user name lambda await new return function see "
     "configured decoded decrypted encoded loaded parsed sent received generated regenerated validated stored saved "
     "copied retrieved fetched registered requested returned consumed cached cleared dropped exchanged exported "
     # In other languages: required, wrong, expired, see
@@ -229,6 +229,7 @@ TOKEN_SHAPES: Final = (
     (".quiknode.pro/", r"[a-f0-9]{30,}"),
     ("hc-ping.com/", r"[\w\-]{20,}"),
     ("api.render.com/deploy/", r"[\w\-]+\?key=[\w\-]+"),
+    ("/bot", r"\d{6,12}:[\w\-]{30,}"),
     ("/hooks/", r"(?=[a-z]{0,60}\d)[a-z0-9]{24,}\b"),
     (":AA", r"^(?<!\d)\d{8,10}:AA[\w\-]{32,34}(?![\w\-])"),
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{20,}"),

@@ -5,7 +5,7 @@ from typing import Final
 _COMMANDS: Final = (
     (r"(?:twine)", r"\s-p[ =]?"),
     (r"(?:ssh-keygen)", r"\s-[NP][ ]?"),
-    (r"(?:mysql\w*|mariadb[\w\-]*|7z[ar]?|rar|unrar)", r"\s-p"),
+    (r"(?:mysql\w*|mariadb(?:-[a-z]{1,16}){0,3}|7z[ar]?|rar|unrar)", r"\s-p"),
     (
         r"(?:sshpass|mongo\w*|cqlsh|rabbitmqadmin|mosquitto_(?:pub|sub)|psexec|nxc|netexec|beeline|cypher-shell|hdbsql|rdesktop|evil-winrm|ncftp\w*)",
         r"\s-[pP][ =]?",
@@ -31,7 +31,7 @@ _COMMANDS: Final = (
         r"(?:curl|http|https|wget|xh|hurl)",
         r"\s(?:-u|-a|--user|--auth|--proxy-user|-U)[ =]?'[^\s:']{0,100}:(?P<single>[^'\n]+)",
     ),
-    (r"(?:htpasswd)", r"\s-\w*b\w*[ ]+\S+[ ]+\S+[ ]"),
+    (r"(?:htpasswd)", r"\s-\w{0,9}b\w{0,9}[ ]+\S+[ ]+\S+[ ]"),
     (r"(?:net)", r"\s/user:\S+[ ]"),
     (r"(?:codecov)", r"\s-t[ ]"),
     (r"(?:lftp)", r"\s-u[ ][^\s,]{1,100},"),
@@ -55,6 +55,7 @@ COMMAND: Final = (
 )
 
 _NAMED: Final = "(?:password|passwd|secret|token|api_?key)"
+_DEFINED: Final = f"(?:{_NAMED}|(?:auth|logged_in|nonce)_(?:key|salt))"  # the latter of WordPress
 
 # A password, as people of other languages call it, in lower case; what they say before it, and what it looks like.
 _PASSWORDS_ELSEWHERE: Final = (
@@ -75,6 +76,24 @@ _PASSWORDS_WITHOUT_BLANKS: Final = (
     "密码", "密碼", "口令", "密钥", "密鑰", "パスワード", "パスフレーズ", "暗証番号", "비밀번호", "암호",
 )  # fmt: skip
 _SAID_WITHOUT_BLANKS: Final = r"[ ]?(?:[:\uff1a=]|是|为|為|は|는|은)"
+# The code that a bank or a shop sends, with a piece of its name
+_CODE_SAID: Final = (
+    r"(?:[ ][^\W\d_]{1,15}){0,4}?(?:[ ]?[:\uff1a=]|[ ](?:is|ist|lautet|est|es|é|è|jest|to|är|er|on|je))?[ ]{0,3}"
+    r"(?=\d{4,8}(?!\w)|\d{3}[ \-]\d{3}(?!\w))"
+)
+_CODES_ELSEWHERE: Final = (
+    ("scode", rf"(?i)(?:bestätigung|sicherheit|beveiliging)scode{_CODE_SAID}"),
+    ("ecode", rf"(?i)verificatiecode{_CODE_SAID}"),
+    ("code de ", rf"(?i)code[ ]de[ ](?:vérification|sécurité|confirmation){_CODE_SAID}"),
+    ("código de ", rf"(?i)código[ ]de[ ](?:verifica|seguran|segurid|confirma)\w{{1,6}}{_CODE_SAID}"),
+    ("codice di ", rf"(?i)codice[ ]di[ ](?:verifica|sicurezza|conferma){_CODE_SAID}"),
+    ("kod", rf"(?i)(?:verifieringskod|be[kr]r?[eæ]ftelseskode|kod[ ]weryfikacyjny|doğrulama[ ]kodu){_CODE_SAID}"),
+    ("код п", rf"(?i)код[ ]п(?:\u043e|\u0456)дтвер\w{{1,10}}{_CODE_SAID}"),
+    *(
+        (name, rf"{name}[ ]?(?:[:\uff1a=]|是|为|為|は|는|은)?[ ]?(?=\d{{4,8}}(?!\w))")
+        for name in ("验证码", "認証コード", "인증번호")
+    ),
+)
 # Letters and a digit, no date, and not how it is kept: "ist SHA256-verschlüsselt"
 _LETTERS_AND_DIGITS: Final = (
     r"[ ]{0,3}(?!\d{4}-\d\d|\d\d?[.:]\d\d|v?\d{1,5}(?:\.\d{1,5}){1,3}(?![\w.])"
@@ -125,8 +144,27 @@ PLACES: Final = (
     ("masterauth", r"(?m)^[ ]*masterauth[ ]+"),
     ("shared-key", r"(?i)\bpre-?shared-key[ ]+(?:(?:local|remote|ascii-text)[ ]+)?(?=\S{0,99}\d)"),
     ("password", r"(?m)^[ \t]*password[ \t]+(?=[\"'])"),
+    # Gradle's signing; Juniper's and strongSwan's
+    ("password", r"\b(?:key|store)Password[ \t]+(?=[\"']|\S{0,99}\d)"),
+    ("password-value", r"\bplain-text-password-value[ ]+"),
+    ("shared-secret", r"\bshared-secret[ ]+(?=[^\s=:]{0,99}[\d!#$%&*@])"),
+    ("issecret=true", r"(?i)\bsetvariable[ ][^\]\n]{0,200}\bissecret=true[^\]\n]{0,100}\]"),
+    (" <<< ", r"(?i)\bsecrets?[ ](?:set|put|add)[ ]\S{1,100}[ ]<<<[ ]"),
+    (
+        "pass is",
+        (
+            r"(?i)(?:^|[\n,;.!?]|\b(?:my|your|the|wifi|root|admin|login|db|user|vpn|ssh)[ ])[ ]?pass[ ]is[ ](?=\S{6})"
+            r"(?=\S{0,60}\d)(?=\S{0,60}[a-z])(?!\d)"
+        ),
+    ),
     ("form-data", r'(?i)form-data;\s*name="?\w*(?:password|passwd|token|secret)"?(?:\\r\\n|\r?\n){2}'),
-    ("define ", r"(?im)^[ \t]*#[ \t]*define[ \t]+\w{0,60}(?:pass|passwd|password|secret|token|api_?key)[ \t]+(?=\")"),
+    (
+        "define ",
+        (
+            r"(?im)^[ \t]*#[ \t]*define[ \t]+"
+            r"\w{0,60}(?:pass|passwd|password|passphrase|psk|pwd|secret|token|api_?key)[ \t]+(?=\")"
+        ),
+    ),
     # CREATE SECRET (TYPE S3, KEY_ID '…', SECRET '…')
     ("secret", r"\b(?:SECRET|(?:SESSION_|BEARER_)?TOKEN)\s+(?='[^'\s]{8})(?='[^'\s]{0,60}\d)"),
     # What puts a secret where secrets are kept: gh secret set, az keyvault secret set, aws secretsmanager …
@@ -157,12 +195,12 @@ PLACES: Final = (
     ("login", r"\blogin\b[^\n|;&]{0,200}?[\s\"']-p(?:[ =]|[\"'],[ ][\"'])?"),
     # SMTP, IMAP, FTP and Redis, as they are spoken
     ("auth login", r"AUTH LOGIN [\w+/=]+[ ](?=[\w+/=]{4})"),
-    ("pass ", r"(?m)^PASS[ ](?=[^\s/.]*\d[^\s/.]*$)"),
+    ("pass ", r"(?m)^PASS[ ](?=[^\s/.]{0,99}\d)(?=[^\s/.]{1,200}$)"),
     ("login ", r"\bLOGIN[ ]\"?[\w.@\-]+\"?[ ](?=\S{0,99}\d)"),
     ('"auth"', r'(?i)"auth"\s+(?:"[^"\n]{0,60}"\s+)?(?=")'),
     ("login(", r"\.login\(\s*[\"'][^\"'\n]{1,100}[\"']\s*,\s*(?=[\"'])"),
-    ("bind", r"(?i)bind\w*\(\s*[\"'](?:cn|uid|dc)=[^\"'\n]*[\"']\s*,\s*(?=[\"'])"),
-    ("chpasswd", r"\becho\s+(?:-n\s+)?[\"']?\w+:(?P<piped>[^\s\"'|]+)(?=[\"']?\s*\|[^\n]*chpasswd)"),
+    ("bind", r"(?i)bind\w{0,30}\(\s*[\"'](?:cn|uid|dc)=[^\"'\n]*[\"']\s*,\s*(?=[\"'])"),
+    ("chpasswd", r"\becho\s+(?:-n\s+)?[\"']?\w+:(?P<piped>[^\s\"'|]+)(?=[\"']?\s{0,3}\|[^\n|]{0,200}?chpasswd)"),
     (
         "echo ",
         (
@@ -202,12 +240,15 @@ PLACES: Final = (
     ),
     (" using ", r"(?i)\buser\s+\S{1,60}\s+using\s+(?!(?-i:[a-z]+)[/\-]?[\d.]+(?!\S))(?=\S{0,99}\d)"),
     ("wandb ", r"\bwandb[ ]login[ ](?:--\S{1,60}[ ]){0,3}(?=[0-9a-f]{40})"),
-    ("privilege ", r"(?i)\busername[ ]\S{1,60}[ ]privilege[ ]\d{1,2}[ ](?:secret|password)[ ](?:\d[ ])?(?=\S{0,99}\d)"),
+    (
+        "privilege ",
+        r"(?i)\busername[ ]\S{1,60}[ ]privilege[ ]\d{1,2}[ ](?:secret|password)[ ](?:\d[ ])?(?=\S{0,99}[\d!#$%&*@])",
+    ),
     (" /d ", r"(?i)\s/v\s+\w{0,30}passw\w{0,20}\s+(?:/t\s+\w{1,20}\s+)?/d\s+"),
     ("user-secrets", r"(?i)\buser-secrets\s+set\s+[\"'][^\"'\n]{1,200}[\"']\s+(?=[\"'])"),
     ("net use", r"(?i)\bnet\s+use\s+(?:\S:\s+)?\\\\\S{1,200}\s+(?=[^\s/*]\S*\s+/user:)"),
     *(
-        (f"{call}(", rf"(?i)\b{call}\(\s{{0,9}}[\"'][\w.\-]{{0,80}}?{_NAMED}[\"']\s{{0,9}},\s{{0,9}}(?=[\"'])")
+        (f"{call}(", rf"(?i)\b{call}\(\s{{0,9}}[\"'][\w.\-]{{0,80}}?{_DEFINED}[\"']\s{{0,9}},\s{{0,9}}(?=[\"'])")
         for call in ("define", "putenv", "setenv", "setdefault", "setproperty")
     ),
     ("securestring", r"(?i)convertto-securestring\s+(?:-string\s+)?(?=[\"'])"),
@@ -215,6 +256,7 @@ PLACES: Final = (
     ("wpa_passphrase", r"\bwpa_passphrase[ ]+\S+[ ]+"),
     ("wifi:", r"\bWIFI:[^\n]{0,100}?P:"),
     *((name, rf"(?i){name}{_SAID_ELSEWHERE}{_LETTERS_AND_DIGITS}") for name in _PASSWORDS_ELSEWHERE),
+    *_CODES_ELSEWHERE,
     *((name, f"{name}{_SAID_WITHOUT_BLANKS}{_LETTERS_AND_DIGITS}") for name in _PASSWORDS_WITHOUT_BLANKS),
     ("input", r"(?i)<input[ ][^<>]{0,200}?type=[\"']?password\b[^<>]{0,200}?\bvalue="),
 )

@@ -33,7 +33,7 @@ def secret_name(name: str) -> tuple[str, ...]:
     return ()
 
 
-def is_ordinary(text: str) -> bool:
+def is_ordinary(text: str, *, may_be_file: bool = True) -> bool:
     """Tell whether *text* is what people and programs say of a secret, or a place where one is put in."""
     if len(text) > HARMLESS_LENGTH:
         return False
@@ -43,7 +43,7 @@ def is_ordinary(text: str) -> bool:
         is_name = len(text) > 3 and text.isalpha() and text.lower() in secret_patterns.STRONG_NAMES
         return is_name or not text.strip("xX")
     if lazy_compile(secret_notations.FILE).fullmatch(text) is not None:
-        return True
+        return may_be_file
     if lazy_compile(secret_notations.PLACEHOLDER).fullmatch(text) is not None:
         return True
     # Code that names a secret and has none: token=read_token
@@ -64,7 +64,9 @@ def is_secret_value(value: str, words: tuple[str, ...], *, is_spoken: bool) -> b
         bare = bare[scheme.end() :]
     if len(bare) > HARMLESS_LENGTH:
         return True
-    if is_ordinary(bare) or bare == words[-1]:
+    # Where a password is named, "notes2.txt" is a file; "Winter2023.zip" may be one, and may be the password.
+    may_be_file = bare.islower() or words[-1] not in secret_patterns.PASSWORD_NAMES
+    if is_ordinary(bare, may_be_file=may_be_file) or bare == words[-1]:
         return False
     if bare.isdecimal() and len(bare) < 6:
         return len(bare) >= 3 and not secret_patterns.NUMERIC_NAMES.isdisjoint(words)

@@ -7,7 +7,7 @@ from otelflow._core.text.regex import lazy_compile
 # CSI and OSC sequences first, whole.
 _SEQUENCES: Final = (
     r"(?s)(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]).*?(?:\x07|\x1b\\|\x9c|$)"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])(?:(?!\x07|\x1b\\|\x9c|\n\Z).)*+(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b."
 )
 _COLORS: Final = r"(\x1b\[[\d;:]*m)"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from otelflow._core.process import clock, losses, shutdown
 from otelflow._core.process.ledger import Account, Tally
 from otelflow._core.process.worker import SHUTDOWN_SECONDS, Worker, uninstrumented
-from otelflow._core.text.hints import error_text
+from otelflow._core.text.safe_str import error_text
 
 
 class Refusal(ConnectionError):
@@ -39,9 +39,9 @@ class MetricsWorker(Worker):
         shutdown.begin_end_at_exit()
         shutdown.deliver_before_child_ends(self, MetricsWorker.close)
 
-    def begin(self) -> None:
+    def begin_anew(self) -> None:
         """Have no thread, and nothing to deliver."""
-        super().begin()
+        super().begin_anew()
         self._has_arrived = True
         self._delivered_count = 0
         self._tally = Tally()

@@ -75,9 +75,9 @@ class MultiprocessOutput(WorkerOutput):
         self.hooks = Hooks(series_added=self.worker.start)
         self.collector = _SumCollector(self)
         self._folder = folder
-        forks.begin_anew(self, MultiprocessOutput.begin_in_child)
+        forks.begin_anew(self, MultiprocessOutput.begin_anew)
 
-    def begin_in_child(self) -> None:
+    def begin_anew(self) -> None:
         """Take over no open runs of a dead process that had the same pid; nothing is open in these files yet."""
         for file in _own_live_files(self._folder):
             file.unlink(missing_ok=True)

@@ -113,7 +113,7 @@ class OtlpOutput(WorkerOutput):
         super().__init__(aggregator, description, interval=interval)
         # Not at the end of each flow; but in a forked child as soon as anything runs there.
         self.hooks = Hooks(series_added=self.worker.start)
-        forks.begin_anew(self, OtlpOutput.begin_in_child)
+        forks.begin_anew(self, OtlpOutput.begin_anew)
 
     def start(self) -> bool:
         """Export from now on: zeros first, so that a backend sees the first failure as an increase."""
@@ -121,7 +121,7 @@ class OtlpOutput(WorkerOutput):
         self.worker.start()
         return True
 
-    def begin_in_child(self) -> None:
+    def begin_anew(self) -> None:
         """Leave its connection to the parent."""
         if self._exporter is not None:
             self._inherited.append(self._exporter)  # not even destroyed: nothing may be sent on its connection

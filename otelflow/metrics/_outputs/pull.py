@@ -121,7 +121,7 @@ class PullOutput(Output):
         self._certificate = choice.certificate
         self._server: WSGIServer | None = None
         self._connections: Connections | None = None
-        forks.begin_anew(self, PullOutput.leave)
+        forks.begin_anew(self, PullOutput.begin_anew)
 
     def start(self) -> bool:
         """Serve; return False, after a warning, when the port is taken."""
@@ -181,9 +181,9 @@ class PullOutput(Output):
             closing.join(_TIMEOUT_SECONDS)
         except RuntimeError:  # the interpreter is shutting down, and the server with it
             pass
-        self.leave()
+        self.begin_anew()
 
-    def leave(self) -> None:
+    def begin_anew(self) -> None:
         """Close the socket: a forked child must not hold the port of its parent."""
         if self._server is not None:
             self._server.socket.close()

@@ -6,16 +6,16 @@ its last-run timestamps: a run that fails must not wipe out when one last succee
 A forked child begins to count at zero, under the name of its parent: it pushes timestamps and no counters.
 """
 
-import functools
-from collections.abc import Iterator
+import base64
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Self
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
+from urllib.request import Request
 
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import push_to_gateway
-from prometheus_client.exposition import basic_auth_handler, default_handler
 
 from otelflow._core.process import clock
 from otelflow._core.text.redaction import redact_address
@@ -25,6 +25,7 @@ from otelflow.metrics._counts import Aggregator
 from otelflow.metrics._families import Family, families_of, read
 from otelflow.metrics._outputs.metrics_worker import Refusal
 from otelflow.metrics._outputs.output import WorkerOutput, service_of, warn_of_unnamed
+from otelflow_exporters._otlp.answer_times import bounded_opener
 
 URL: Final = "http://127.0.0.1:9091"
 _TIMEOUT_SECONDS: Final = 2.0
@@ -76,9 +77,10 @@ class PushOutput(WorkerOutput):
         super().__init__(aggregator, f"for the Pushgateway {redact_address(choice.url)}")
         self._url = choice.url
         self._job = choice.job
-        self._handler = default_handler
+        self._headers = {}
         if choice.username is not None:
-            self._handler = functools.partial(basic_auth_handler, username=choice.username, password=choice.password)
+            key = base64.b64encode(f"{choice.username}:{choice.password}".encode()).decode()
+            self._headers = {"Authorization": f"Basic {key}"}
         self._pushed: dict[tuple[str, Group], object] = {}
         warn_of_unnamed(choice.job)
 
@@ -111,13 +113,24 @@ class PushOutput(WorkerOutput):
             key = {**{name: value for name, value in group if value not in _DOTS}, **dots}
             timeout = min(_TIMEOUT_SECONDS, seconds)
             try:
-                push_to_gateway(self._url, job, collector, key, timeout, handler=self._handler)
+                push_to_gateway(self._url, job, collector, key, timeout, handler=self.sending)
             except HTTPError as error:  # of this group, perhaps not of the others
                 refusal = refusal or f"{error} for {dict(group)}"
             else:
                 self._pushed[job, group] = numbers
         if refusal:
             raise Refusal(refusal)
+
+    def sending(
+        self, url: str, method: str, timeout: float | None, headers: Iterable[tuple[str, str]], data: bytes
+    ) -> Callable[[], None]:
+        """Return what sends *data*, as a handler of prometheus_client, which listens to no answer for ever."""
+        request = Request(url, data, {**dict(headers), **self._headers}, method=method)  # noqa: S310 it is checked
+
+        def send() -> None:
+            bounded_opener().open(request, timeout=timeout).close()
+
+        return send
 
 
 def _groups(

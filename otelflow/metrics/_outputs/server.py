@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from otelflow._core.process import clock, forks, losses
-from otelflow._core.text.hints import error_text
+from otelflow._core.text.safe_str import error_text
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer

@@ -5,7 +5,8 @@ import json
 import pytest
 
 import otelflow
-from otelflow._core.text.hints import error_text, in_words, nearest, place_of, question, quotes_in, suggestion
+from otelflow._core.text.hints import in_words, nearest, place_of, question, quotes_in, suggestion
+from otelflow._core.text.safe_str import error_text
 
 
 def test_the_nearest_name_is_named_and_a_far_one_is_not():

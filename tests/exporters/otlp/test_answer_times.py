@@ -1,46 +1,19 @@
 """One time limit for all of an answer, in any session of ``requests``, and nothing else is another for it."""
 
-import itertools
-import socket
 import threading
+from urllib.request import Request
 
 import pytest
 import requests
 
-from otelflow_exporters._otlp.answer_times import bound_answers
-from support.receivers import Receiver
-
-DRIP = b"HTTP/1.1 200 OK\r\nX-Long: "
+from otelflow_exporters._otlp.answer_times import bound_answers, bounded_opener
+from support.receivers import Receiver, dripping
 
 
 @pytest.fixture
-def dripping():
-    """A server that answers each request one byte after the other, and never to the end."""
-    is_over = threading.Event()
-
-    def answer(connection):
-        with connection:
-            connection.recv(65_536)
-            try:
-                for byte in itertools.chain(DRIP, itertools.repeat(ord("x"))):
-                    if is_over.wait(0.02):
-                        return
-                    connection.sendall(bytes([byte]))
-            except OSError:  # nobody listens any more
-                return
-
-    def accept():
-        while not is_over.is_set():
-            try:
-                connection, _ = server.accept()
-            except OSError:  # it is closed
-                return
-            threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        is_over.set()
+def dripping_url():
+    with dripping() as url:
+        yield url
 
 
 def asked(session, url, **keywords):
@@ -59,19 +32,47 @@ def asked(session, url, **keywords):
     return results[0] if results else None
 
 
-def test_a_header_that_has_no_end_is_a_time_out(dripping):
+def test_a_header_that_has_no_end_is_a_time_out(dripping_url):
     session = bound_answers(requests.Session())
 
-    assert [asked(session, dripping), asked(session, dripping)] == [requests.ReadTimeout, requests.ReadTimeout]
+    assert [asked(session, dripping_url), asked(session, dripping_url)] == [requests.ReadTimeout, requests.ReadTimeout]
 
 
-def test_so_it_is_behind_a_proxy(dripping):
+def test_a_piece_and_an_answer_may_have_time_limits_of_their_own():
+    session = bound_answers(requests.Session(), 5)
+    with Receiver() as receiver:
+        receiver.delay = 0.6
+        answer = asked(session, receiver.url)
+    with dripping(b"HTTP/1.1 200 OK\r\n\r\n") as url:
+        result = asked(bound_answers(requests.Session(), 1), url)
+
+    assert (answer, result) == (requests.ReadTimeout, requests.ConnectionError)  # the first, since no piece came
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_an_opener_listens_to_no_answer_for_ever(method, dripping_url):
+    errors = []
+
+    def ask():
+        try:
+            bounded_opener().open(Request(dripping_url, method=method), timeout=0.5)
+        except OSError as error:
+            errors.append(type(error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(20)
+
+    assert errors == [TimeoutError]
+
+
+def test_so_it_is_behind_a_proxy(dripping_url):
     session = bound_answers(requests.Session())
     session.trust_env = False
 
     results = [
-        asked(session, "http://collector.example", proxies={"http": dripping}),
-        asked(session, "https://collector.example", proxies={"https": dripping}),
+        asked(session, "http://collector.example", proxies={"http": dripping_url}),
+        asked(session, "https://collector.example", proxies={"https": dripping_url}),
     ]
 
     assert requests.ReadTimeout in results

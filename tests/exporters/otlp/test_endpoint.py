@@ -137,6 +137,7 @@ def outcome(status):
     [
         (Response(200, "OK"), False, False, ""),
         (Response(299, "Odd"), False, False, ""),
+        (Response(101, "Switching"), True, False, "HTTP 101 Switching"),
         (Response(300, "Choices"), True, False, "HTTP 300 Choices"),
         (Response(400, "Bad"), True, True, "HTTP 400 Bad"),
         (Response(401, "Who"), True, False, "HTTP 401 Who"),

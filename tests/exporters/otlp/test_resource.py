@@ -23,6 +23,7 @@ def test_a_service_name_with_half_a_character_is_sent_with_all_signals(is_argume
 
     telemetry = otelflow.configure(events="both", metrics="otlp", service_name=NAME)
     job().execute()
+    telemetry.force_flush()  # an end waits for no answer that takes long, as on a machine that is busy
     telemetry.shutdown()
     print(dict(telemetry.dropped))
     """

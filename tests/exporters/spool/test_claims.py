@@ -210,8 +210,8 @@ def test_what_is_gone_with_its_folder_is_counted_but_for_what_was_sent(tmp_path)
     of_nothing = claims.count_vanished(tmp_path / "gone", everything, {"a": 2}.get)
     of_file = claims.count_vanished(tmp_path / "b", dict(names), {}.get)
 
-    assert (of_folder, own) == (1, {"b": 5, "c": 7})
-    assert (of_nothing, everything) == (13, {})
+    assert (of_folder, own) == (1, {"a": 2, "b": 5, "c": 7})
+    assert (of_nothing, everything) == (13, {"a": 2, "b": 0, "c": 0})
     assert of_file == 15
 
 

@@ -16,6 +16,7 @@ from otelflow._core.process import forks
 from otelflow._core.process.files import Folder
 from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
+from otelflow_exporters._spool import last_delivery
 from otelflow_exporters._spool.batches import CLOSED
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
@@ -418,6 +419,72 @@ def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(rec
     assert processor.dropped == {"vanished": 1}
 
 
+@pytest.mark.parametrize("instead", ["folder of others", "empty folder", "nothing", "link to it", "open to all"])
+def test_a_writer_does_not_go_on_in_a_folder_that_was_moved_or_is_not_its_own_any_more(
+    receiver, folder, tmp_path, caplog, instead
+):
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    receiver.status = 503
+    tracer.start_span("before").end()
+    processor.force_flush()
+    receiver.requests.clear()
+    receiver.status = 200
+    processor._spool._shipper.try_once_more()
+    if instead == "open to all":
+        folder.chmod(0o777)
+    else:
+        folder.rename(tmp_path / "moved")
+    if "folder" in instead:
+        folder.mkdir(mode=0o700)
+    if instead == "folder of others":
+        (folder / "mine.txt").write_text("mine")
+    elif instead == "link to it":
+        folder.symlink_to(tmp_path / "moved")
+
+    processor.force_flush()
+    tracer.start_span("after").end()
+    processor.force_flush()
+    is_said = "Spans wait in memory" in caplog.text
+    processor.shutdown()
+
+    is_usable = instead in ("empty folder", "nothing")
+    waits = instead in ("link to it", "open to all")
+    assert counts_of(receiver) == {"after": 1}
+    assert is_said != is_usable
+    assert processor.account == ("traces", "SpoolSpanProcessor", 2, 1, {} if waits else {"vanished": 1})
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_what_is_under_way_when_its_folder_goes_is_lost_only_if_it_does_not_arrive(
+    receiver, folder, monkeypatch, arrives
+):
+    monkeypatch.setattr(last_delivery, "_PATIENCE_SECONDS", 0.1)
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def answer(_):
+        is_asked.set()
+        may_answer.wait(20)
+        return 200 if arrives else 503
+
+    receiver.status = answer
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    for _ in range(3):
+        tracer.start_span("made").end()
+    processor._spool.worker.wake()
+    assert is_asked.wait(20)
+    shutil.rmtree(folder)
+    processor.shutdown()
+    at_the_end = processor.account
+    may_answer.set()
+    processor._spool.worker.thread.join(20)
+
+    assert (at_the_end.waiting, at_the_end.dropped) == (3, {})
+    lost = {} if arrives else {"vanished": 3}
+    assert processor.account == ("traces", "SpoolSpanProcessor", 3, 3 if arrives else 0, lost)
+
+
 @pytest.mark.parametrize("instead", ["link", "file", "nothing", "itself", "link to it", "no right"])
 def test_what_is_gone_with_its_folder_is_lost_and_does_not_wait(receiver, folder, tmp_path, instead):
     receiver.status = 503
@@ -467,13 +534,13 @@ def test_what_another_process_has_sent_is_not_taken_for_lost(receiver, folder):
 
 def test_a_process_whose_spans_another_one_sends_does_not_spin(receiver, folder):
     processor = SpoolSpanProcessor(folder)
-    processor._spool._shipper._ship_from = lambda _folder: Outcome()
+    processor._spool._shipper._ship_what_is_there = lambda _folder: Outcome()
     tracer = provider_with(processor)
     for _ in range(600):
         tracer.start_span("waits").end()
     time.sleep(0.2)
     calls = []
-    processor._spool._shipper._ship_from = lambda _folder: calls.append(1) or Outcome()
+    processor._spool._shipper._ship_what_is_there = lambda _folder: calls.append(1) or Outcome()
     time.sleep(1.0)
 
     assert len(calls) < 10

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from otelflow._core.process import files
 from otelflow._core.process.files import hold
 from otelflow_exporters._store import writer as module
 from otelflow_exporters._store.limits import Limits
@@ -406,3 +407,26 @@ def test_the_time_of_a_segment_is_a_sign_of_life(write, tmp_path):
     write.writer.touch()
 
     assert segment.stat().st_mtime > time.time() - 60
+
+
+@pytest.mark.parametrize("instead", ["folder", "nothing", "the same", "too many files"])
+def test_a_writer_whose_folder_was_moved_begins_anew_in_the_one_that_is_there_now(
+    write, tmp_path, monkeypatch, instead
+):
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    writer = write.writer
+    writer._directory = folder = tmp_path / "store"
+    writer.append(b"before")
+    if instead in ("folder", "nothing"):
+        folder.rename(tmp_path / "moved")
+    if instead == "folder":
+        folder.mkdir(mode=0o700)
+    with monkeypatch.context() as broken:
+        if instead == "too many files":
+            broken.setattr(files.os, "open", refuse)
+        writer.leave_wrong_folder()
+    writer.append(b"after")
+
+    assert sizes(folder) == [len(b"after" if instead in ("folder", "nothing") else b"beforeafter")]

@@ -534,7 +534,7 @@ def test_what_somebody_else_has_removed_by_now_is_removed(output, folder, monkey
         moment.setattr(os, "kill", kill)
         multiprocess.remove_dead_gauges(folder)
         moment.setattr(multiprocess, "_own_live_files", lambda folder: [file])
-        shared.begin_in_child()
+        shared.begin_anew()
 
     assert not file.exists()
 
@@ -560,7 +560,7 @@ def test_a_child_takes_over_no_open_run_and_exports_when_anything_runs(output, f
     for file in (own, other):
         file.touch()
 
-    shared.begin_in_child()
+    shared.begin_anew()
 
     assert (own.exists(), other.exists()) == (False, True)
 

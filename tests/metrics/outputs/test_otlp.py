@@ -476,8 +476,8 @@ def test_a_child_leaves_the_exporter_of_its_parent_alone_and_connects_by_itself(
     exporters = [Exporter(), Exporter()]
     delivering = output(*exporters)
     parents = weakref.ref(exporters[0])
-    delivering.begin_in_child()
-    delivering.begin_in_child()
+    delivering.begin_anew()
+    delivering.begin_anew()
 
     delivering.deliver(soon())
     delivering.close(deliver=False)

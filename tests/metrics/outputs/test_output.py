@@ -381,9 +381,9 @@ def test_a_child_has_no_thread_and_nothing_to_deliver(kept):
     output.error = OSError("no")
     step()
     output.flush(20)
-    output.worker.begin()
+    output.worker.begin_anew()
     output.error = None
-    output.aggregator.begin_in_child()
+    output.aggregator.begin_anew()
 
     output.worker.deliver_soon()
     assert output.worker.thread is None

@@ -308,7 +308,7 @@ def test_a_child_lets_go_of_the_port_and_leaves_the_server_to_its_parent():
     listening = served._server.socket
     served._server.shutdown()  # in a child its thread is not there
 
-    served.leave()
+    served.begin_anew()
 
     assert (listening.fileno(), served.address) == (-1, None)
-    served.leave()
+    served.begin_anew()

@@ -1,6 +1,7 @@
 """The numbers of a job are pushed to a gateway, in groups that name no run."""
 
 import base64
+import threading
 import time
 from types import SimpleNamespace
 from urllib.error import HTTPError
@@ -13,6 +14,7 @@ from otelflow._core.process import losses
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._outputs import push
 from support.metrics import pushed, python, value
+from support.receivers import dripping
 
 
 def test_a_run_is_pushed_in_groups_that_name_the_job_and_the_flow_and_no_run(receiver):
@@ -276,7 +278,7 @@ def test_a_group_that_is_refused_costs_no_other_and_is_pushed_again(pushing, mon
 
 def test_a_child_pushes_last_runs_only(pushing, monkeypatch):
     gateway, output = Gateway(monkeypatch), pushing()
-    output.aggregator.begin_in_child()
+    output.aggregator.begin_anew()
     fine().execute()
 
     output.deliver(soon())
@@ -310,6 +312,26 @@ def test_the_password_goes_to_the_gateway_and_into_no_warning(pushing, receiver,
     (message,) = caplog.messages
     assert message.startswith(f"Metrics for the Pushgateway http://127.0.0.1:{receiver.port} did not arrive")
     assert "s3cr3t" not in caplog.text
+
+
+def test_a_gateway_whose_answer_drips_is_too_slow(pushing, monkeypatch):
+    monkeypatch.setattr(push, "_TIMEOUT_SECONDS", 0.5)
+    results = []
+
+    def deliver():
+        with dripping() as url:
+            output = pushing(url)
+            fine().execute()
+            try:
+                results.append(output.deliver(soon()))
+            except OSError as error:
+                results.append(str(error))
+
+    thread = threading.Thread(target=deliver, daemon=True)
+    thread.start()
+    thread.join(20)
+
+    assert results == ["timed out"]
 
 
 def test_a_label_that_would_be_a_folder_is_encoded(pushing, receiver):

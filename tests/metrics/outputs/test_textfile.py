@@ -351,7 +351,7 @@ def test_every_line_of_others_stays_as_it_is(written, tmp_path, caplog):
 
 def test_a_child_writes_last_runs_and_leaves_the_counters_as_they_are(written, tmp_path, counted):
     earlier(tmp_path, 1.0)
-    counted.aggregator.begin_in_child()
+    counted.aggregator.begin_anew()
     nightly().execute()
 
     text = written()

@@ -282,5 +282,37 @@ def test_the_compose_layer_tells_the_programs_all_that_they_ask_for():
     assert started & modules == modules - {"start", "telemetry"}
 
 
+def test_the_warehouse_in_its_container_ends_when_it_is_told_and_its_round_has_ended(tmp_path):
+    yaml = pytest.importorskip("yaml", reason="not installed: pip install 'otelflow[stack]'")
+    service = yaml.safe_load((SHOP.parents[1] / "deploy/compose.shop.yaml").read_text())["services"]["warehouse"]
+    command = [word.replace("$$", "$") for word in service["command"]]
+    environment = clean_environment(
+        PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        DATABASE_URL=f"sqlite:///{tmp_path}/shop.db",
+        OTELFLOW_STORE=tmp_path / "traces",
+    )
+    subprocess.run([sys.executable, "database.py"], cwd=SHOP, env=environment, check=True, timeout=60)
+
+    for when in ("in a round", "between two"):
+        with (tmp_path / when).open("w") as log:
+            process = subprocess.Popen(command, cwd=SHOP, env=environment, stdout=log, stderr=log)
+        try:
+            wait_until(lambda when=when: "success" in (tmp_path / when).read_text() or when == "in a round")
+            wait_until(lambda pid=process.pid: Path(f"/proc/{pid}/task/{pid}/children").read_text())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+        assert "flow warehouse_round: success" in (tmp_path / when).read_text()
+
+
+def wait_until(look):
+    deadline = time.monotonic() + 60
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def words_of(service):
     return [part for word in service.get("command", []) for part in word.split()]
