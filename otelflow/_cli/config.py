@@ -127,9 +127,9 @@ def unread_variables() -> Iterator[tuple[str, str]]:
 
 def say_misspelt_variables() -> None:
     """Say of each ``OTEL_*`` variable that is nearly one of OpenTelemetry's, and so is not in force, which is meant."""
-    for name, meant in unread_variables():
-        if nearest(name, [meant], alike=_MISSPELT):
-            say(f"nothing reads {for_page(name)}; did you mean {meant!r}?")
+    for name, variable in unread_variables():
+        if nearest(name, [variable], alike=_MISSPELT):
+            say(f"nothing reads {for_page(name)}; did you mean {variable!r}?")
 
 
 def _variables() -> Text:

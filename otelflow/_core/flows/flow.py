@@ -39,12 +39,11 @@ from otelflow._core.flows.keywords import (
 from otelflow._core.flows.objective import Objective, buckets_of, objective_of
 from otelflow._core.inside import messages
 from otelflow._core.inside.speaker import Speaker
-from otelflow._core.process import clock, losses, provider
+from otelflow._core.process import clock, provider
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.endings import SUCCESS, UNCLOSED
 from otelflow._core.runs.run import Run
 from otelflow._core.text import classes
-from otelflow._core.text.safe_str import brief_repr
 from otelflow.errors import FlowNotSetUp, NotCallable, UnfillableParameter, UnknownKeyword
 
 if TYPE_CHECKING:
@@ -59,10 +58,6 @@ if TYPE_CHECKING:
 else:
     R = TypeVar("R")
 F = TypeVar("F", bound="Flow[Any]")
-_NOTHING_REMEMBERED: Final = (
-    "flow %s: run() returns the flow's data, which is empty; what its function returned is "
-    "execute().flow_return_value (said once)"
-)
 # Methods that cannot be called before they are bound
 _METHODS: Final = (classmethod, functools.partialmethod, functools.singledispatchmethod)
 
@@ -385,11 +380,7 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(remember).run()
         {'answer': 42}
         """
-        state = self.execute().flow_state
-        if not state.data and state.return_value is not None:
-            name = name_of(self)
-            losses.warn_once(f"data of {name}", _NOTHING_REMEMBERED, brief_repr(name))
-        return state.data
+        return self.execute().flow_state.data_alone()
 
     def __enter__(self) -> Self:
         state = self.flow_state

@@ -41,8 +41,8 @@ def parse(setting: str | CollectorRegistry, resource: Resource) -> Choice | None
     if word in OFF and not place:
         return None
     if word not in OUTPUTS:
-        meant = suggestion(_OTHER_WORDS.get(word, word), ("off", *OUTPUTS))
-        raise ConfigurationError(f"metrics={redact_address(setting):.60} is no output for metrics{meant}")
+        cure = suggestion(_OTHER_WORDS.get(word, word), ("off", *OUTPUTS))
+        raise ConfigurationError(f"metrics={redact_address(setting):.60} is no output for metrics{cure}")
     module, _, name = OUTPUTS[word].partition(":")
     output: type[Choice] = getattr(import_module(module), name)
     if colon and not output.takes_place:
