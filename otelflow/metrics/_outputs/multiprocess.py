@@ -50,7 +50,7 @@ class Multiprocess:
     def check(self) -> None:
         """Raise ConfigurationError unless prometheus-client uses the folder of the variable."""
         folder = os.environ.get(VARIABLE, "")
-        if not folder or not Path(folder).is_dir():
+        if not os.path.isdir(folder):  # noqa: PTH112 Path.is_dir() raises where a name is too long or a folder is closed
             raise ConfigurationError(
                 f"metrics=multiprocess needs {VARIABLE}, set to an existing empty folder before Python starts "
                 f"(it is {folder!r}); prometheus-client keeps the numbers of all workers there"

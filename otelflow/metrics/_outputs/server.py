@@ -3,6 +3,7 @@
 prometheus-client opens the server, with TLS or without; it is bounded here, before its loop looks at a connection.
 """
 
+import contextlib
 import io
 import ipaddress
 import select
@@ -31,10 +32,9 @@ _LOOPBACK_NAMES: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class Connections:
-    """The connections of *server* that are open, each with the moment by which it has to end."""
+    """The connections of a server that are open, each with the moment by which it has to end."""
 
-    def __init__(self, server: "WSGIServer") -> None:
-        self._server = server
+    def __init__(self) -> None:
         self._changed = threading.Condition(forks.new_lock())
         self._deadlines: dict[socket.socket, float] = {}
         self._answered: set[socket.socket] = set()
@@ -77,11 +77,9 @@ class Connections:
             if left < 0 or (left < early and not is_answered and not has_something_to_read(connection))
         ]
         for connection in overdue:
-            try:
+            with contextlib.suppress(OSError):  # it has ended by itself
                 # Not the one of an SSLSocket, which takes the TLS away from a thread that is still reading.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
-            except OSError:  # it has ended by itself
-                continue
 
 
 def has_something_to_read(connection: socket.socket) -> bool:
@@ -98,7 +96,7 @@ def bound(server: "WSGIServer") -> Connections:
         listening: Any = server.socket
         listening.do_handshake_on_connect = False  # accept() hands it on; the first read makes the handshake
     server.socket.listen(_BACKLOG)  # again: prometheus-client's server refuses the sixth that comes at once
-    connections = Connections(server)
+    connections = Connections()
     changed: Any = server
     handler, process, shut_down = changed.RequestHandlerClass, changed.process_request, changed.shutdown_request
     print_error = changed.handle_error

@@ -61,17 +61,19 @@ class Textfile:
         path = Path(self.place)
         # An address that was meant for another output may have a password; a path may have an @ of its own.
         text = redact_address(self.place) if "://" in self.place else self.place
-        if not self.place or (path.suffix != _SUFFIX and not path.is_dir()):
+        # os.path.isdir, as Path.is_dir() raises where a name is too long, or a folder must not be looked into.
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        if not self.place or (path.suffix != _SUFFIX and not is_folder):
             raise ConfigurationError(
                 f"metrics=textfile:{text} names no file for node_exporter: "
                 f"give textfile:/path/NAME{_SUFFIX}, or a folder"
             )
-        if path.is_dir():
+        if is_folder:
             name = quote(self.service, safe=" ")
             if len(name) > _LONGEST_NAME:  # and no two services with the same file
                 name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(self.service.encode()).hexdigest()[:16]}"
             path /= f"otelflow-{name}{_SUFFIX}"
-        if not path.parent.is_dir():
+        if not os.path.isdir(path.parent):  # noqa: PTH112
             raise ConfigurationError(f"metrics=textfile:{text}: the folder of that file is not there; create it first")
         return path
 

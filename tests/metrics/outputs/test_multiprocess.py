@@ -565,7 +565,7 @@ def test_a_child_takes_over_no_open_run_and_exports_when_anything_runs(output, f
     assert (own.exists(), other.exists()) == (False, True)
 
 
-@pytest.mark.parametrize("value", [None, "", "nowhere"])
+@pytest.mark.parametrize("value", [None, "", "nowhere", "x" * 300])
 def test_a_folder_that_is_none_is_refused(monkeypatch, value):
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     if value is not None:

@@ -57,6 +57,22 @@ def test_a_port_in_use_is_one_warning_and_the_flow_goes_on(use, caplog):
     assert "OTELFLOW_METRICS=pull:HOST:PORT" in done.stderr
 
 
+def test_a_port_that_is_given_is_the_one_and_taken_once_there_is_no_second_server():
+    outputs = [pull.Pull("127.0.0.1", 0).open(Aggregator())]
+    is_served = [outputs[0].start()]
+    port = outputs[0].port
+    outputs.append(pull.Pull("127.0.0.1", port).open(Aggregator()))
+    is_served.append(outputs[1].start())
+    outputs[0].close()
+    outputs.append(pull.Pull("127.0.0.1", port).open(Aggregator()))
+    is_served.append(outputs[2].start())
+    address = outputs[2].address
+    outputs[2].close()
+
+    assert is_served == [True, False, True]
+    assert address == f"http://127.0.0.1:{port}/metrics"
+
+
 def test_a_host_that_nobody_knows_is_a_warning_that_speaks_of_the_host(use, caplog):
     assert use("pull:no-such-host.invalid:0").address is None
 

@@ -147,16 +147,28 @@ def test_a_crowd_that_says_nothing_makes_room_for_a_scrape_long_before_its_time(
         client.close()
 
 
-def test_it_ends_in_time_while_all_places_are_taken(serve):
-    output = serve()
-    silent = [socket.create_connection(("127.0.0.1", output.port), 10) for _ in range(100)]
-    start = time.monotonic()
+def test_it_ends_in_time_while_all_places_are_taken_by_who_is_answered(serve):
+    output, entered, done = serve(), threading.Semaphore(0), threading.Event()
+
+    def application(environ, start_response):
+        entered.release()
+        done.wait(30)
+        start_response("200 OK", [])
+        return [b""]
+
+    output._server.set_app(application)
+    clients = [socket.create_connection(("127.0.0.1", output.port), 10) for _ in range(70)]
+    for client in clients:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+    are_answered = all(entered.acquire(timeout=20) for _ in range(64))
 
     output.close()
-
-    assert time.monotonic() - start < 5
-    for client in silent:
+    is_ending = any(thread.name == "otelflow-metrics" for thread in threading.enumerate())
+    done.set()
+    for client in clients:
         client.close()
+
+    assert (are_answered, is_ending) == (True, False)
 
 
 # Its parts
@@ -187,7 +199,7 @@ def clock(monkeypatch):
 
 
 def test_a_connection_is_ended_when_it_took_longer_than_ten_seconds(clock):
-    connections, first, second, third = server.Connections(None), Socket(), Socket(), Socket()
+    connections, first, second, third = server.Connections(), Socket(), Socket(), Socket()
     connections.accept(first)
     clock.now = 105.0
     connections.accept(second)
@@ -205,7 +217,7 @@ def test_a_connection_is_ended_when_it_took_longer_than_ten_seconds(clock):
 
 
 def test_a_connection_that_has_ended_by_itself_is_no_trouble(clock):
-    connections, second = server.Connections(None), Socket()
+    connections, second = server.Connections(), Socket()
     connections.accept(Socket(is_gone=True))
     connections.accept(second)
     clock.now = 200.0
@@ -216,7 +228,7 @@ def test_a_connection_that_has_ended_by_itself_is_no_trouble(clock):
 
 
 def test_the_65th_connection_waits_until_another_one_has_ended(clock):
-    connections, sockets = server.Connections(None), [Socket() for _ in range(66)]
+    connections, sockets = server.Connections(), [Socket() for _ in range(66)]
     for connection in sockets[:64]:
         connections.accept(connection)
     waiting = threading.Thread(target=connections.accept, args=(sockets[64],), daemon=True)
@@ -233,7 +245,7 @@ def test_the_65th_connection_waits_until_another_one_has_ended(clock):
 
 
 def test_whoever_waits_ends_what_takes_too_long(clock):
-    connections, sockets = server.Connections(None), [Socket() for _ in range(64)]
+    connections, sockets = server.Connections(), [Socket() for _ in range(64)]
     for connection in sockets:
         connections.accept(connection)
     clock.now = 200.0
@@ -245,6 +257,125 @@ def test_whoever_waits_ends_what_takes_too_long(clock):
     waiting.join(20)
 
     assert all(connection.ends for connection in sockets)
+
+
+@pytest.mark.parametrize(
+    ("came", "released", "now", "is_ended"),
+    [
+        (100.0, 100.0, 100.9, False),
+        (99.0, 100.0, 101.0, False),
+        (100.0, 100.0, 101.1, True),
+        (100.0, 109.0, 109.5, False),
+    ],
+)
+def test_who_is_silent_is_ended_early_once_nobody_got_on_for_a_second(clock, came, released, now, is_ended):
+    connections, sockets = server.Connections(), [Socket() for _ in range(64)]
+    clock.now = came
+    for connection in sockets:
+        connections.accept(connection)
+    clock.now = released
+    connections.release(Socket())
+    clock.now = now
+    waiting = threading.Thread(target=connections.accept, args=(Socket(),), daemon=True)
+
+    waiting.start()
+    waiting.join(0.5)
+    connections.is_closing = True
+    waiting.join(20)
+
+    assert all(bool(connection.ends) == is_ended for connection in sockets)
+
+
+def test_who_has_come_just_now_is_not_ended_early(clock):
+    connections, sockets = server.Connections(), [Socket() for _ in range(64)]
+    clock.now = 0.5
+    for connection in sockets:
+        connections.accept(connection)
+    clock.now = 1.4
+    waiting = threading.Thread(target=connections.accept, args=(Socket(),), daemon=True)
+
+    waiting.start()  # since its start, more than a second ago, the server has released nothing
+    waiting.join(0.5)
+    at_once = [list(connection.ends) for connection in sockets]
+    clock.now = 1.6
+    waiting.join(0.5)
+    connections.is_closing = True
+    waiting.join(20)
+
+    assert not any(at_once)
+    assert all(connection.ends for connection in sockets)
+
+
+@pytest.fixture
+def pairs():
+    """Two ends of each of five connections."""
+    pairs = [socket.socketpair() for _ in range(5)]
+    yield pairs
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+def is_open(end):
+    """Tell whether the other end of a connection has not been shut down."""
+    end.setblocking(False)
+    try:
+        return end.recv(1) != b""
+    except BlockingIOError:
+        return True
+
+
+def test_early_only_who_has_sent_nothing_is_ended(pairs, monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(server, "clock", SimpleNamespace(monotonic=lambda: clock.now))
+    connections, (silent, answered, unread, anew, late) = server.Connections(), [ours for ours, _ in pairs]
+    theirs = [their for _, their in pairs]
+    for connection in (silent, answered, unread, anew):
+        connections.accept(connection)
+    connections.answer(answered)
+    connections.answer(anew)
+    connections.release(anew)
+    connections.accept(anew)  # another request of it, which has not come yet
+    theirs[2].sendall(b"GET")
+    clock.now = 101.0
+    connections.accept(late)
+
+    clock.now = 102.0
+    connections.end_overdue(8.0)
+    at_eight = [is_open(end) for end in theirs]
+    clock.now = 102.1
+    connections.end_overdue(8.0)
+    later = [is_open(end) for end in theirs]
+    clock.now = 110.5
+    connections.end_overdue()
+
+    assert at_eight == [True, True, True, True, True]
+    assert later == [False, True, True, False, True]
+    assert [is_open(end) for end in theirs] == [False, False, False, False, True]
+
+
+def test_what_is_sent_and_not_read_is_seen_and_a_closed_connection_has_nothing(pairs):
+    ours, theirs = pairs[0]
+
+    before = server.has_something_to_read(ours)
+    theirs.sendall(b"GET")
+    after = server.has_something_to_read(ours)
+    ours.close()
+
+    assert (before, after, server.has_something_to_read(ours)) == (False, True, False)
+
+
+def test_what_has_asked_is_known_and_what_says_nonsense_has_not(serve):
+    output, asked = serve(), []
+    output._connections.answer = asked.append
+
+    for request in (b"nonsense of four words\r\n\r\n", b"GET /metrics HTTP/1.0\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", output.port), 10) as connection:
+            connection.sendall(request)
+            while connection.recv(65_536):
+                pass
+
+    assert len(asked) == 1
 
 
 def test_each_connection_has_five_seconds_for_its_request_and_many_may_wait(monkeypatch):

@@ -245,6 +245,8 @@ def test_a_folder_has_a_file_for_the_service_whose_name_is_cut_only_if_it_must(t
         ("http://deploy:s3cr3t@host/x", r"metrics=textfile:http://\[redacted\]@host/x names no file"),
         ("a@b.txt", "metrics=textfile:a@b.txt names no file"),
         ("nowhere/jobs.prom", "metrics=textfile:nowhere/jobs.prom: the folder of that file is not there; create it"),
+        ("x" * 300, "x names no file for node_exporter"),
+        (f"{'x' * 300}/jobs.prom", "the folder of that file is not there; create it"),
     ],
 )
 def test_a_place_that_can_be_no_file_of_node_exporter_is_refused(place, complaint):
