@@ -1,4 +1,4 @@
-"""What a mistake in a file of patterns is to who starts a program: one sentence on stderr, and the exit code 2."""
+"""Tell who starts a program of a mistake in its file of patterns: one sentence on stderr, and the exit code 2."""
 
 import inspect
 import os

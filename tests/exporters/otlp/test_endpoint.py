@@ -519,3 +519,50 @@ def test_a_grpc_exporter_of_another_make_stays_as_it_is(exporter):
     endpoint._listen_to_stub(exporter, ExportStatus())
 
     assert vars(exporter) == before
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_what_says_that_it_can_take_nothing_now_takes_no_others(status):
+    answer = ExportStatus()
+    answer.on_response(Response(status))
+    of_neighbours = []
+    for neighbour in {status - 1, status + 1} - {408, 429, 502, 503, 504}:
+        answer.on_response(Response(neighbour))
+        of_neighbours.append(answer.may_take_others)
+    answer.on_response(Response(status))
+
+    assert not answer.may_take_others
+    assert all(of_neighbours)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_so"), [("otlp", True), ("otlp_proto_http", True), ("otlp_proto_grpc", True), ("console", False)]
+)
+def test_an_exporter_of_otlp_is_known_by_its_name(name, is_so):
+    assert endpoint.is_otlp(name) is is_so
+
+
+@pytest.mark.parametrize(("word", "is_so"), [("1", True), (" TRUE ", True), ("0", False), ("", False), ("what", False)])
+def test_open_spans_are_sent_where_a_variable_says_so(monkeypatch, word, is_so):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_LIVE", word)
+
+    assert endpoint.wants_open_spans() is is_so
+
+
+def test_without_the_variable_no_open_spans_are_sent(monkeypatch):
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_TRACES_LIVE", raising=False)
+
+    assert endpoint.wants_open_spans() is False
+
+
+def test_a_time_limit_is_a_day_at_most(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100000")
+
+    assert endpoint.otlp_settings("traces", "otlp_proto_http")[1] == 86_400
+
+
+@pytest.mark.parametrize(("length", "is_page"), [(1_024 - 6, True), (1_024 - 5, False)])
+def test_only_the_beginning_of_an_answer_tells_whether_it_is_a_page(length, is_page):
+    content = b"<".ljust(length + 1) + b"<html"
+
+    assert endpoint.is_web_page(content) is is_page
