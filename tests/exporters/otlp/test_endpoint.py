@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp import endpoint
-from otelflow_exporters._otlp.endpoint import ExportStatus, TooLarge, exporter_names, new_exporter, variable
+from otelflow_exporters._otlp.endpoint import _NO_GRPC, ExportStatus, TooLarge, exporter_names, new_exporter, variable
 from support.receivers import OtlpReceiver
 
 
@@ -154,6 +154,22 @@ def test_the_status_tells_what_was_refused_and_whether_for_good(response, is_ref
     assert outcome(status) == (is_refused, is_for_good, reason)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "cure"),
+    [
+        ("http://host:4318/v1/traces/v1/traces", "; leave /v1/traces out of OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("http://host:4318/v1/traces/v1/metrics", "; leave /v1/traces out of OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("http://host:4318/v1/traces", ""),
+    ],
+)
+def test_an_endpoint_that_has_the_path_of_a_signal_already_is_told(endpoint, cure):
+    status = ExportStatus(endpoint)
+
+    status.on_response(Response(404, "Not Found"))
+
+    assert status.place == f"{endpoint} (HTTP 404 Not Found{cure})"
+
+
 PAGE = b'\xef\xbb\xbf\n<!DOCTYPE html>\n<html lang="en"><title>Jaeger UI</title></html>'
 
 
@@ -227,6 +243,11 @@ class GrpcError(Exception):
     ("error", "is_for_good", "reason"),
     [
         (GrpcError("UNAVAILABLE", "no route"), False, "gRPC UNAVAILABLE: no route"),
+        (
+            GrpcError("UNAVAILABLE", "last error: Failed parsing HTTP/2 (Expected SETTINGS frame)"),
+            False,
+            f"gRPC UNAVAILABLE: {_NO_GRPC}",
+        ),
         (GrpcError("INVALID_ARGUMENT", "bad"), True, "gRPC INVALID_ARGUMENT: bad"),
         (GrpcError("INTERNAL", "bad"), True, "gRPC INTERNAL: bad"),
         (GrpcError("RESOURCE_EXHAUSTED", "no room"), False, "gRPC RESOURCE_EXHAUSTED: no room"),
