@@ -1,4 +1,4 @@
-"""What a runner does for tasks in other processes: it sends orders, and lets reports happen in the flow."""
+"""What a runner does for tasks in other processes: it sends orders, and does in the flow what their reports tell."""
 
 import pickle
 import sys

@@ -174,7 +174,7 @@ def _run(order: Order) -> _reports.Report:
         failed_tasks,
         os.getpid(),
         record.late_entries,
-        None if order.is_at_home else _tallies.untold(),
+        None if order.is_at_home else _tallies.new_counts(),
         order.is_at_home,
     )
 

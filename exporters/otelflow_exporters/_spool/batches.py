@@ -1,4 +1,4 @@
-"""What a segment holds, from an offset on, and the request that is made of it: the bytes as they lie there."""
+"""Read the records of a segment from an offset on, and make requests of their bytes as they are, without decoding."""
 
 import functools
 import os

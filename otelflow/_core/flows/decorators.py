@@ -4,7 +4,7 @@ import functools
 import sys
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, ParamSpec, TypeVar, Unpack, overload
 
 from otelflow._core.flows.calls import call_of, caller
 from otelflow._core.flows.declared import declare_flow
@@ -24,6 +24,7 @@ from otelflow._core.flows.keywords import (
 from otelflow._core.flows.task import Task, new_task_run
 from otelflow._core.process.ids import new_id
 from otelflow._core.text.safe_str import bounded_name
+from otelflow.errors import NoSuchAttribute
 
 if TYPE_CHECKING:
     from otelflow._core.flows.flow_types import (
@@ -83,8 +84,16 @@ def _flow_of(definition: Definition, options: dict[str, Any]) -> Callable[..., F
         function = definition.drive(lambda args, kwargs: new_flow_run(set_up(args, kwargs), definition))
     else:
         function = call_of(new_flow)
-    vars(function)["resume"] = resume
+    vars(function).update(resume=resume, execute=functools.partial(refuse_execute, definition))
     return function
+
+
+def refuse_execute(definition: Definition, /, *_: Any, **__: Any) -> Never:
+    """Raise NoSuchAttribute where the flow is left out: ``load.execute()`` in the place of ``load().execute()``."""
+    name = definition.name or "it"
+    is_run = definition.options.get("execute_on_call")
+    cure = f"{name}(…) runs the flow" if is_run else f"{name}(…) sets the flow up, and {name}(…).execute() runs it"
+    raise NoSuchAttribute("a function with @flow", "execute", f"it is called first: {cure}")
 
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ decorated says what they return in the end.
 
 import functools
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Never, ParamSpec, TypeVar
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, Kind
@@ -14,6 +14,7 @@ from otelflow._core.runs.drivers import PLAIN, can_be_awaited, end_when_awaited,
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import close_run, close_with, open_run
 from otelflow._core.runs.run import Run
+from otelflow.errors import UnfillableParameter
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -74,7 +75,22 @@ def _is_awaited(run: ExecutedRun, value: Any) -> bool:
     return can_be_awaited(value) and (run.definition.kind is Kind.COROUTINE or waits_for_await(value))
 
 
-def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def refuse_arguments(method: Callable[..., Any], owner: tuple[Any, ...]) -> Never:
+    """Raise UnfillableParameter for a *method* that was called of a class, or with arguments, before anything runs."""
+    kind = method.__qualname__.partition(".")[0]
+    if owner:
+        state = getattr(owner[0], "flow_state", None)  # a task has none
+        if state is not None:
+            state.expect_no_run()  # the error says why
+        reason = f"it takes no arguments; they go to what makes the {kind.lower()}, before .{method.__name__}()"
+    else:
+        reason = f"it is called of an object, not of the class: {kind}(…).{method.__name__}()"
+    raise UnfillableParameter("method", method.__name__, reason)
+
+
+def to_end(  # noqa: C901 a driver is written out, see above
+    new_run: NewRun, *, waits: bool
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Execute the run of *new_run* before the decorated method; if *waits*, also await what its body returns."""
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
@@ -82,6 +98,8 @@ def to_end(new_run: NewRun, *, waits: bool) -> Callable[[Callable[P, R]], Callab
         def execute(*owner: P.args, **keywords: P.kwargs) -> Any:
             args: tuple[Any, ...] = ()
             kwargs: dict[str, Any] = {}
+            if len(owner) != 1 or keywords:
+                refuse_arguments(method, owner)
             run = new_run(owner[0])
             if not isinstance(run, ExecutedRun):
                 return run
@@ -133,6 +151,8 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
         async def execute_async(*owner: P.args, **keywords: P.kwargs) -> Any:  # noqa: C901 as above
             args: tuple[Any, ...] = ()
             kwargs: dict[str, Any] = {}
+            if len(owner) != 1 or keywords:
+                refuse_arguments(method, owner)
             run = new_run(owner[0])
             if not isinstance(run, ExecutedRun):
                 return run

@@ -379,7 +379,7 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(remember).run()
         {'answer': 42}
         """
-        return self.execute().flow_state.data
+        return self.execute().flow_state.data_alone()
 
     def __enter__(self) -> Self:
         state = self.flow_state

@@ -1,4 +1,4 @@
-"""A task that is called, not submitted, with futures: it waits for them, and gets what has become of them."""
+"""A task that is called, not submitted, with futures: it waits for them, and gets their values."""
 
 from typing import Any
 
