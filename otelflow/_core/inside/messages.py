@@ -135,7 +135,8 @@ class Log(BoundedLog[Line]):
     def append(self, item: tuple[int, int, str, Any, str | None]) -> None:
         """Add what a ``Line`` is made of.
 
-        As any log does, but by code of its own, in which CPython meets one class only: it saves a task without a span a twentieth.
+        As any log does, but by code of its own, in which CPython meets one class only: that is a twentieth of a task
+        without a span.
         """
         items: list[Any] = self._items
         items.append(item)
