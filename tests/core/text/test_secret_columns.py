@@ -50,8 +50,8 @@ def test_a_cell_below_the_name_of_a_secret_is_hidden_and_the_table_stays_one(tex
 
 @pytest.mark.parametrize(
     "name",
-    ["access_key", "private_key", "psk", "senha", "authorization", "wachtwoord", "пароль", "密码", "jwt", "dsn", "bindpw",
-     "webhook_url", "recovery_code", "session_id", "mnemonic", "client-secret-value"],
+    ["access_key", "private_key", "psk", "senha", "authorization", "wachtwoord", "пароль", "密码", "jwt", "dsn",
+     "bindpw", "webhook_url", "recovery_code", "session_id", "mnemonic", "client-secret-value"],
 )  # fmt: skip
 def test_whatever_is_the_name_of_a_secret_elsewhere_is_one_at_the_head_of_a_column(name):
     for separator in ",;\t|":
