@@ -566,3 +566,13 @@ def test_only_the_beginning_of_an_answer_tells_whether_it_is_a_page(length, is_p
     content = b"<".ljust(length + 1) + b"<html"
 
     assert endpoint.is_web_page(content) is is_page
+
+
+@pytest.mark.parametrize("name", ["otlp_proto_http", "otlp_proto_grpc"])
+def test_each_request_of_an_exporter_is_seen(name):
+    pytest.importorskip(f"opentelemetry.exporter.otlp.proto.{name.rpartition('_')[2]}")
+    exporter, status = new_exporter("traces", name)
+    exporter.shutdown()
+
+    assert status.is_listening
+    assert status.was_unsendable  # so far: nobody was asked
