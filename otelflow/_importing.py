@@ -48,8 +48,11 @@ def load_file(path: Path) -> ModuleType:
     """
     if not path.is_file():
         if path.is_dir():
-            files = sorted(str(file) for file in path.glob("*.py") if file.name != "__init__.py")
-            raise TargetNotFound(f"{path} is a folder: name a file in it" + (f", such as {files[0]}" if files else ""))
+            inner = [file for file in path.glob("*.py") if file.name != "__init__.py"]
+            first = min(inner, key=lambda file: (file.name.startswith("__"), str(file)), default=path)
+            in_package = module_of(first)
+            kind, example = ("module", in_package) if in_package else ("file", str(first))
+            raise TargetNotFound(f"{path} is a folder: name a {kind} in it" + (f", such as {example}" if inner else ""))
         files = [str(file) for file in path.parent.glob("*.py")] if path.parent.is_dir() else []
         raise TargetNotFound(f"The file {path} does not exist{question(str(path), files)}")
     file = path.resolve()
@@ -79,11 +82,22 @@ def text_of(error: BaseException) -> str:
         return "(its text cannot be made)"
 
 
+def module_of(file: Path) -> str:
+    """Return the name under which the package around *file* has it: that in which relative imports work; or nothing."""
+    names = [file.stem] if file.stem != "__init__" else []
+    for folder in file.resolve().parents:
+        if not (folder / "__init__.py").is_file():
+            break
+        names.insert(0, folder.name)
+    return ".".join(names) if len(names) > 1 else ""
+
+
 def _cure(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"; install it where otelflow is installed: {sys.executable} -m pip install …"
     if isinstance(error, ImportError) and "relative import" in text_of(error):
-        return "; name it as package.module, not by its path, in the folder that holds the package"
+        module = module_of(Path(place_of(error).rpartition(":")[0])) or "package.module"
+        return f"; name it as {module}, not by its path, in the folder that holds the package"
     if isinstance(error, SystemExit):
         return "; it ends itself when imported: put that under if __name__ == '__main__':"
     return ""

@@ -3,6 +3,7 @@
 OtelflowError
 ├── ConfigurationError (ValueError)     an unknown field, variable or value
 ├── UnknownKeyword (TypeError)          a decorator or flow got a keyword it does not have
+├── NoSuchAttribute (AttributeError)    a flow has it under another name
 ├── NotCallable (TypeError)             what should be run cannot be called
 ├── DecoratedTwice (TypeError)          @task over @flow, or one of them twice; setup() of a @flow
 ├── FlowNotSetUp (ValueError)           execute() before setup()
@@ -45,6 +46,7 @@ __all__ = [
     "InvalidParameter",
     "LimitTimeout",
     "MissingExtra",
+    "NoSuchAttribute",
     "NotCallable",
     "NotPortable",
     "NotSubmittable",
@@ -107,6 +109,13 @@ class NotCallable(OtelflowError, TypeError):
         super().__init__(
             f"{owner} needs a function or method to run, not {type(target).__name__} ({brief_repr(target)}){cure}"
         )
+
+
+class NoSuchAttribute(OtelflowError, AttributeError):
+    """Raised where a flow is asked for what it has under another name: ``result``, say, as a future has it."""
+
+    def __init__(self, owner: str, attribute: str, cure: str) -> None:
+        super().__init__(f"{owner} has no attribute {attribute!r}; {cure}")
 
 
 class DecoratedTwice(OtelflowError, TypeError):

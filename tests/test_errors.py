@@ -12,6 +12,7 @@ MADE = [
     errors.ConfigurationError("text"),
     errors.UnknownKeyword("@task", "tsk_name", ["task_name"]),
     errors.NotCallable("@task", 3),
+    errors.NoSuchAttribute("'Flow' object", "result", "it is flow_return_value"),
     errors.DecoratedTwice("@task", "@flow", "nightly"),
     errors.FlowNotSetUp(),
     errors.UnfillableParameter("task", "load", "missing a required argument: 'path'"),

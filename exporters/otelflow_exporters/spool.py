@@ -149,7 +149,7 @@ class SpoolSpanProcessor(SpanProcessor):
             if not self._starts.add(span_id, record, span, beginning):
                 return
         self._write_if_possible(record)
-        spool.untold.tell()
+        spool.deferred.tell()
         if spool.worker.thread is None:
             spool.worker.start_thread()
 

@@ -13,6 +13,12 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: Any) -> Any:
         """Return the command that *args* begin with, for which stdout is made ready."""
+        if args[0] == "help":  # as git, pip and docker have it
+            args = [*args[1:2], "--help"]
+        if args == ["--help"]:
+            ctx.command.main(args, prog_name=ctx.command_path, obj=ctx.obj)
+        if args[0] == "version":
+            ctx.fail("No such command 'version'. Did you mean '--version'?")
         name, command, rest = super().resolve_command(ctx, args)
         use_stdout(name or "")
         return name, command, rest

@@ -52,6 +52,12 @@ class Unreachable(Exception):
         super().__init__(f"{url} does not answer: {reason}")
 
 
+def without_path(base: str) -> str:
+    """Return the end of a sentence with the address of the server alone, if *base* is that of a page of it."""
+    parts = urlsplit(base)
+    return f", such as {parts.scheme}://{parts.netloc}" if parts.netloc and parts.path.strip("/") else ""
+
+
 def get(base: str, path: str, query: Mapping[str, str] | None = None) -> Answer:
     """GET *path* from the server at *base*. Raises Unreachable, also for an address that is none."""
     try:

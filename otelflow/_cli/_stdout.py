@@ -1,4 +1,4 @@
-"""What the commands write to when there is nobody who reads it: stdout is a pipe whose reader is gone, or is closed."""
+"""Let commands write when nobody reads it: stdout is closed, or a pipe whose reader is gone."""
 
 import errno
 import io

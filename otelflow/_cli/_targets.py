@@ -123,6 +123,8 @@ def _split(target: str) -> tuple[str, str]:
     # A Windows path has a colon of its own.
     is_whole = not colon or "/" in name or "\\" in name or name.endswith(".py")
     place, name = (target, "") if is_whole else (place, name)
+    if place.endswith(":"):  # as pytest has it
+        raise TargetNotFound(f"{target!r} has a colon too many: write {place.rstrip(':')}:{name}")
     if not place:
         raise TargetNotFound(f"{target!r} names no file or module: give path/to/file.py:flow or package.module:flow")
     return place, name
@@ -130,7 +132,8 @@ def _split(target: str) -> tuple[str, str]:
 
 def _load_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise TargetNotFound(f"{name!r} is no name of a module, and no such file exists")
+        cure = f"; did you mean {name}.py?" if Path(f"{name}.py").is_file() else ""
+        raise TargetNotFound(f"{name!r} is no name of a module, and no such file exists{cure}")
     sys.path.insert(0, str(Path.cwd()))
     return import_for_user(
         lambda: importlib.import_module(name), name, lambda: f"There is no module {name!r}; {cure_for_module(name)}"

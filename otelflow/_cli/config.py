@@ -31,6 +31,8 @@ _ELSEWHERE: Final = (
     "OTEL_EXPORTER_JAEGER_",
 )
 
+_MISSPELT: Final = 0.9
+
 _NAME_WIDTH: Final = 26
 _VALUE_WIDTH: Final = 20
 
@@ -121,6 +123,13 @@ def unread_variables() -> Iterator[tuple[str, str]]:
     for name in sorted(os.environ):
         if name.startswith("OTEL_") and os.environ[name] and name not in defined and not name.startswith(_ELSEWHERE):
             yield name, nearest(name, defined) or ""
+
+
+def say_misspelt_variables() -> None:
+    """Say of each ``OTEL_*`` variable that is nearly one of OpenTelemetry's, and so is not in force, which is meant."""
+    for name, variable in unread_variables():
+        if nearest(name, [variable], alike=_MISSPELT):
+            say(f"nothing reads {for_page(name)}; did you mean {variable!r}?")
 
 
 def _variables() -> Text:

@@ -15,7 +15,7 @@ from opentelemetry.util.re import parse_env_headers
 
 import otelflow
 from otelflow import metrics, semconv, settings
-from otelflow._cli._http import Answer, Certificates, Unreachable, get, post
+from otelflow._cli._http import Answer, Certificates, Unreachable, get, post, without_path
 from otelflow._cli.config import unread_variables
 from otelflow._core.process import clock
 from otelflow._core.text.redaction import redact_address
@@ -58,7 +58,7 @@ _CURES: Final = (
         "handshake failed",
         "if nothing there speaks TLS, write http:// in {name}; else look at OTEL_EXPORTER_OTLP_CERTIFICATE",
     ),
-    ("parsing http/2", f"{_GRPC} over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+    ("no grpc is spoken", f"{_GRPC} over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
     *(
         (words, "is the host in {name} spelt right?")
         for words in ("name or service", "name resolution", "dns resolution", "lookup", "nodename", "getaddrinfo")
@@ -302,7 +302,7 @@ def _server(name: str, address: str, path: str, addresses: Addresses) -> Generat
         return None
     if answer.status != 200 or not isinstance(answer.body, dict):
         observation = f"{address}{path} answered {answer.status}{answer.redirect}"
-        yield Finding("wrong", name, observation, f"is this {name}? give --{name} URL")
+        yield Finding("wrong", name, observation, f"is this {name}? give --{name} URL{without_path(address)}")
         return None
     yield Finding("ok", name, address)
     return answer

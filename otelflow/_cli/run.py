@@ -28,6 +28,7 @@ from otelflow._cli._exit_codes import (
     exit_of,
 )
 from otelflow._cli._live import LiveDisplay
+from otelflow._cli.config import say_misspelt_variables
 from otelflow._core.process import clock, project_files
 from otelflow._core.text.durations import in_words
 from otelflow._core.text.safe_str import brief_repr
@@ -286,6 +287,7 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     defaults: dict[str, Any] = {}
     if settings.in_force()["capture_loggers"].origin == "default":
         defaults["capture_loggers"] = ["root"]
+    say_misspelt_variables()
     name = None if is_service_named() else service_name
     telemetry = otelflow.configure(service_name=name, store=True, **defaults)
     memory = None

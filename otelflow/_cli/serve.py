@@ -12,6 +12,7 @@ from otelflow._cli import _parameters as parameters
 from otelflow._cli import _targets as targets
 from otelflow._cli._console import say
 from otelflow._cli._exit_codes import FAILURE, SUCCESS
+from otelflow._cli.config import say_misspelt_variables
 from otelflow._cli.run import is_service_named, prepare
 from otelflow._core.process import project_files
 from otelflow.errors import ConfigurationError
@@ -55,6 +56,7 @@ def serve_targets(
     defaults: dict[str, Any] = {}
     if settings.in_force()["capture_loggers"].origin == "default":
         defaults["capture_loggers"] = ["root"]
+    say_misspelt_variables()
     service_name = None if is_service_named() else Path(targets.place_of(names[0])).stem
     otelflow.configure(service_name=service_name, store=True, **defaults)
     logger = logging.getLogger("otelflow.serve")

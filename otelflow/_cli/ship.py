@@ -113,9 +113,12 @@ class _Shipping:
             self._compactor.make_room(self._folder, Limits().max_bytes // 2)
         outcome = self._shipper.ship()
         self._sent += outcome.others
-        if self._shipper.failure and self._shipper.failure != self.failure:
-            say(f"{self._shipper.failure} does not take {self._signal.item}s; they wait in {self._folder}")
-        self.failure = self._shipper.failure
+        failure, item = self._shipper.failure, self._signal.item
+        if failure and failure == self._shipper.hindrance != self.failure:
+            say(f"{item}s in {self._folder} wait for {failure}: make room, or let it be written")
+        elif failure and failure != self.failure:
+            say(f"{failure} does not take {item}s; they wait in {self._folder}")
+        self.failure = failure
         return outcome.is_more
 
     def end(self) -> str:

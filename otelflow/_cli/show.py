@@ -61,8 +61,8 @@ def show_traces(trace_id: str | None, last: int, view: TreeView, *, failed: bool
     """Print one trace or the *last* newest ones, oldest first, so that the newest is where one looks."""
     store = open_store()
     newest = [] if trace_id is not None else newest_traces(store, last, failed=failed)
-    if len(newest) == last == 1 and not failed:
-        newest = [flow_around(store, newest[0])]
+    if len(newest) == last == 1:
+        newest = [failed_flow(store, newest[0]) if failed else flow_around(store, newest[0])]
     ids = [trace_id] if trace_id is not None else [summary.trace_id for summary in reversed(newest)]
     for number, stored_id in enumerate(ids):
         trace = store.load(stored_id)
@@ -123,6 +123,18 @@ def flow_around(store: StoredTraces, newest: TraceSummary) -> TraceSummary:
                 return trace
             break
         count += 1
+    return newest
+
+
+def failed_flow(store: StoredTraces, newest: TraceSummary) -> TraceSummary:
+    """Return the newest trace with a flow that failed, if *newest* is that of a task alone; else *newest* itself."""
+    if not newest.name.startswith(semconv.TASK_SPAN):
+        return newest
+    for count, trace in enumerate(newest_traces(store, _MOST_TASKS, failed=True)):
+        if not trace.name.startswith(semconv.TASK_SPAN):
+            words = f"{counted(count, 'task')} outside of any flow failed since, each a trace of its own"
+            say(f"{words}: 'otelflow show --list --failed' has them")
+            return trace
     return newest
 
 

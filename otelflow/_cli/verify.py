@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME
 
 from otelflow import semconv
-from otelflow._cli._http import Unreachable, get
+from otelflow._cli._http import Unreachable, get, without_path
 from otelflow._core.process import clock
 
 _POLL_SECONDS: Final = 0.5
@@ -42,7 +42,8 @@ def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seco
         document = answer.body if isinstance(answer.body, dict) else None
         # Jaeger says in JSON that it has no such trace; another server does not.
         if document is None or not (answer.status == 404 or (answer.status == 200 and "result" in document)):
-            reason = f"answered {answer.status}{answer.redirect}; is it Jaeger's query address (port 16686)?"
+            cure = f"is it Jaeger's query address (port 16686{without_path(jaeger)})?"
+            reason = f"answered {answer.status}{answer.redirect}; {cure}"
             raise Unreachable(jaeger, f"/api/v3/traces {reason}")
         try:
             spans = {span["span_id"]: span for span in spans_of(document.get("result", {}))}

@@ -20,11 +20,11 @@ from otelflow._core.inside.listener_checks import RunListener
 from otelflow._core.inside.listeners import add_listener
 from otelflow._core.process import clock, losses
 from otelflow._core.process import settings as process_settings
-from otelflow._core.process.environment import SWITCH
+from otelflow._core.process.environment import SWITCH, variable_for
 from otelflow._core.process.process import State
 from otelflow._core.process.provider import choose_anew, prepare, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
-from otelflow._core.text.hints import quotes_in, suggestion
+from otelflow._core.text.hints import quotes_in
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError
@@ -274,7 +274,7 @@ def _check(
     for name in settings:
         if name not in SETTINGS:
             keywords = {*(configure.__kwdefaults__ or ()), *SETTINGS}
-            raise ConfigurationError(f"configure() has no keyword {name!r}{suggestion(name, keywords)}")
+            raise ConfigurationError(f"configure() has no keyword {name!r}{variable_for(name, keywords)}")
 
 
 @entry_points.empty_is_unset()

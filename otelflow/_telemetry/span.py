@@ -1,4 +1,4 @@
-"""The span of a run: to everybody a span of the SDK, but made of what a run needs, and of the rest when it is read.
+"""The span of a run: a span of the SDK to everybody, of which the parts that few runs need are made when they are read.
 
 Whatever is not written here is inherited, so it is the SDK's own code that answers. That code reads private parts of
 the span: each is a slot, a constant, or made at its first look. ``sdk_spans`` sees to it that it finds them all.

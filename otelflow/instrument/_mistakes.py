@@ -1,4 +1,4 @@
-"""What a mistake in a file of patterns is to who starts a program: one sentence on stderr, and the exit code 2."""
+"""Tell who starts a program of a mistake in its file of patterns: one sentence on stderr, and the exit code 2."""
 
 import inspect
 import os
@@ -23,6 +23,7 @@ _BAD_INPUT: Final = 2
 _PYTEST: Final = ("_pytest.main", "wrap_session")
 _UNITTEST: Final = ("unittest.loader", "TestLoader.discover")
 _GUNICORN: Final = ("gunicorn.arbiter", "Arbiter.spawn_worker")
+_UVICORN: Final = ("uvicorn._subprocess", "subprocess_started")
 
 
 class _Mistakes(State):
@@ -61,11 +62,19 @@ def new_mistake(text: str) -> BaseException:
     frames = [frame for frame, _ in traceback.walk_stack(inspect.currentframe())]
     callers = {(frame.f_globals.get("__name__"), frame.f_code.co_qualname) for frame in frames}
     if _PYTEST in callers:
+        bases: tuple[type, ...]
         if "PYTEST_XDIST_WORKER" in os.environ:  # pytest-xdist waits for ever for a worker that was interrupted
-            return cast("BaseException", sys.modules["_pytest.nodes"].Collector.CollectError(f"otelflow: {text}"))
-        # Ends pytest as Ctrl-C does: it takes an exit for a failure of its own, and an error for one of a test.
-        kind: type[BaseException] = type("ConfigurationError", (KeyboardInterrupt,), {"__module__": "otelflow.errors"})
-        return kind(f"otelflow: {text}")
+            # Shown without a traceback in a test's file by the one, in a folder's conftest by the other
+            bases = (
+                sys.modules["_pytest.nodes"].Collector.CollectError,
+                sys.modules["_pytest.fixtures"].FixtureLookupError,
+            )
+        else:
+            # Ends pytest as Ctrl-C does: it takes an exit for a failure of its own, and an error for one of a test.
+            bases = (KeyboardInterrupt,)
+        members = {"__init__": BaseException.__init__, "formatrepr": BaseException.__str__}
+        kind = type("ConfigurationError", bases, {"__module__": "otelflow.errors", **members})
+        return cast("BaseException", kind(f"otelflow: {text}"))
     if _mistakes.told.is_first(text):
         _say(text)
     if _UNITTEST in callers:  # it takes whatever comes for a test that fails
@@ -74,6 +83,8 @@ def new_mistake(text: str) -> BaseException:
         # One worker ends all by its code; those that ended otherwise are started again; two would confuse gunicorn.
         is_first = _mistakes.told.is_first(f"gunicorn {text}")
         return SystemExit(sys.modules["gunicorn.arbiter"].Arbiter.APP_LOAD_ERROR if is_first else 0)
+    if _UVICORN in callers:  # after another code it starts workers for ever
+        return SystemExit(sys.modules["uvicorn.config"].STARTUP_FAILURE)
     return SystemExit(_BAD_INPUT)
 
 

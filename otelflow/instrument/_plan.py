@@ -13,7 +13,6 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
 from otelflow import Flow_Run__Config, Objective, flow, task
 from otelflow._core.text.hints import suggestion
 from otelflow.errors import ConfigurationError, OtelflowError
-from otelflow.instrument._holders import is_a
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,7 +205,7 @@ def _decorator(role: str, name: str, keywords: dict[str, Any]) -> Callable[[Any,
         decorated = usual(value) if is_named else decorator(**{**keywords, f"{role}_name": name})(value)
         if hasattr(function, "__wrapped__"):  # what the program reaches by it (around a cache, say) is no run
             getattr(decorated, "__func__", decorated).__wrapped__ = function.__wrapped__
-        if not is_a(value, types.FunctionType) or value.__module__.partition(".")[0] not in _OF_EXPORTERS:
+        if not inspect.isfunction(value) or value.__module__.partition(".")[0] not in _OF_EXPORTERS:
             return decorated
 
         @functools.wraps(decorated)

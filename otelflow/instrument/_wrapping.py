@@ -71,7 +71,10 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
             is_own = _is_written(place, name)
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
-                    replacement = rule.decorate(place.value, place.qualname.rpartition(".")[2])
+                    value = place.value
+                    if is_a(place.holder, type) and is_a(value, wrapt.FunctionWrapper):
+                        value = _Method(value) if inspect.isfunction(value.__wrapped__) else value
+                    replacement = rule.decorate(value, place.qualname.rpartition(".")[2])
                     if is_a(place.value, functools.partial):
                         replacement = _Partial(place.value, replacement)
                     setattr(place.holder, place.name, replacement)
@@ -99,6 +102,13 @@ if TYPE_CHECKING:
     _Proxy = wrapt.ObjectProxy[Any]
 else:
     _Proxy = wrapt.ObjectProxy  # before wrapt 2 it takes no type
+
+
+class _Method(_Proxy):
+    """A method that a decorator of wrapt's has wrapped, which asks for the object; a task is called with it."""
+
+    def __call__(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__.__get__(instance, type(instance))(*args, **kwargs)
 
 
 class _Partial(_Proxy):

@@ -1,4 +1,4 @@
-"""A generator that others consume, whichever thread that is on."""
+"""A generator that others consume, each step on any thread."""
 
 import contextvars
 from collections.abc import Generator, Iterator

@@ -1,4 +1,4 @@
-"""What ASGI and WSGI call what they hand over."""
+"""The types of what ASGI and WSGI hand over."""
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any

@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 from otelflow import continue_trace, semconv
 from otelflow.errors import MissingExtra
-from otelflow.integrations._requests import Flows, FlowsByName, ServerError, joined
+from otelflow.integrations._requests import ClientGone, Flows, FlowsByName, ServerError, joined
 from otelflow.integrations._steps import Steps
 
 if TYPE_CHECKING:
@@ -230,6 +230,8 @@ class _Stream(_Call):
         self.describe()
         try:
             yield from self.behavior(self.request, self.context)
+        except GeneratorExit:  # the server takes no more
+            raise ClientGone from None
         except Exception as error:  # noqa: BLE001 see above
             self.end(error)
         else:
@@ -241,7 +243,7 @@ class _Stream(_Call):
 
         def steps() -> Generator[Any, None, None]:
             continue_trace(call.headers).__enter__()  # the context is this stream's own
-            with contextlib.suppress(ServerError):
+            with contextlib.suppress(ServerError, ClientGone):
                 yield from call.runner(call)
             call.refuse()
 
@@ -254,6 +256,8 @@ class _AioStream(_Call):
         try:
             async for response in self.behavior(self.request, self.context):
                 yield response
+        except GeneratorExit:
+            raise ClientGone from None
         except Exception as error:  # noqa: BLE001 see above
             self.end(error)
         else:
@@ -263,10 +267,15 @@ class _AioStream(_Call):
     async def answer(make_call: _MakeCall, request: Any, context: Any) -> AsyncGenerator[Any, None]:
         call = make_call(request, context)
         responses = call.runner(call)
-        with contextlib.suppress(ServerError):
-            with continue_trace(call.headers):  # the run begins with its first step; nothing of ours may stay current
-                response = await anext(responses, _END)
-            while response is not _END:
-                yield response
-                response = await anext(responses, _END)
+        try:
+            with contextlib.suppress(ServerError):
+                # The run begins with its first step; nothing of ours may stay current.
+                with continue_trace(call.headers):
+                    response = await anext(responses, _END)
+                while response is not _END:
+                    yield response
+                    response = await anext(responses, _END)
+        finally:
+            with contextlib.suppress(ClientGone):  # which the server knows
+                await responses.aclose()
         call.refuse()

@@ -30,7 +30,7 @@ _told: Final = _Told()
 _lock: Final = forks.new_lock()
 
 
-def untold() -> Counts:
+def new_counts() -> Counts:
     """Return what was counted since the last call: it is told now, whichever of the orders here it belongs to."""
     with _lock:
         before = _told.counts

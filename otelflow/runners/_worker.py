@@ -14,8 +14,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from otelflow._core.flows.decorators import task
 from otelflow._core.flows.definition import Definition, definition_of
+from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow import Flow
-from otelflow._core.flows.task import TaskRun
 from otelflow._core.policies import holding
 from otelflow._core.process import program
 from otelflow._core.process import settings as process_settings
@@ -174,7 +174,7 @@ def _run(order: Order) -> _reports.Report:
         failed_tasks,
         os.getpid(),
         record.late_entries,
-        None if order.is_at_home else _tallies.untold(),
+        None if order.is_at_home else _tallies.new_counts(),
         order.is_at_home,
     )
 
@@ -240,8 +240,8 @@ def call_task(order: Order) -> Any:
     """Run the task of *order*."""
     definition = _definition(order)
 
-    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
-        run: TaskRun = definition.new_run(args, kwargs)  # type: ignore[misc, assignment]  # a task has one
+    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExecutedRun:
+        run: ExecutedRun = definition.new_run(args, kwargs)  # type: ignore[misc, assignment]  # a task has one
         run.links = [SpanContext(trace, span, True, TraceFlags(flags)) for trace, span, flags in order.links]
         if order.parameters:
             run.parameters = {**(run.parameters or {}), **order.parameters}

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import peers
+from floor import least_of
 from measuring import Subject, timed, timed_async
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -248,9 +249,11 @@ def whole(providers: Providers) -> list[Subject]:
     no_op, sampled_out = providers.no_op, providers.sampled_out
     return [
         Subject("task, whole", "hand-written", by_hand(no_op, peers.measured_task_by_hand), TASKS),
+        Subject("task, whole", "the least in Python", by_hand(no_op, least_of(no_op, "task")), TASKS),
         Subject("task, whole", "otelflow", in_flow(no_op, 1, metrics=True), TASKS),
         Subject("task, whole", "otelflow, sampled out", in_flow(sampled_out, 1, metrics=True), TASKS),
         Subject("flow of one", "hand-written", by_hand(no_op, peers.flow_of_one_by_hand), FLOWS),
+        Subject("flow of one", "the least in Python", by_hand(no_op, least_of(no_op, "flow")), FLOWS),
         Subject("flow of one", "otelflow", flows(no_op, 1, metrics=True, flow=of_one), FLOWS),
     ]
 

@@ -468,6 +468,7 @@ def test_a_folder_in_which_nothing_can_be_made_is_wrong_also_for_root(otelflow, 
     ("setting", "words"),
     [
         ("oltp", "OTELFLOW_METRICS=oltp is no output for metrics; did you mean 'otlp'?"),
+        ("prometheus", "OTELFLOW_METRICS=prometheus is no output for metrics; did you mean 'pull'?"),
         ("push:http://me:secret@127.0.0.1:9", "http://127.0.0.1:9 does not answer: "),
         ("textfile:/nonexistent/shop.prom", "the folder of that file is not there; create it first"),
     ],

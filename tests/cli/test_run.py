@@ -81,7 +81,7 @@ def test_a_flow_in_a_package_may_import_its_neighbours(otelflow, tmp_path):
 
     assert (by_module.code, by_module.out) == (0, "7\n")
     assert by_file.code == 2
-    assert "name it as package.module, not by its path" in by_file.err
+    assert "name it as shop.orders, not by its path, in the folder that holds the package" in by_file.err
 
 
 @pytest.mark.parametrize(
@@ -528,3 +528,18 @@ def test_where_no_spool_can_be_made_spans_are_said_to_wait_in_memory(otelflow):
     run = otelflow("run", "flows.py:ratio", "-p", "a=6", **nowhere)
 
     assert "waiting in memory for http://127.0.0.1:9" in run.err
+
+
+def test_a_misspelt_variable_of_opentelemetry_is_told_and_another_s_is_not(otelflow, flows):
+    done = otelflow(
+        *("run", "flows.py:ratio", "-p", "a=1", "-p", "b=2"),
+        OTEL_SERVICE_NAM="shop",
+        OTEL_DOTNET_AUTO_HOME="/opt",
+        OTEL_EXPORTER_OTLP_ENDPIONT="http://127.0.0.1:9",
+    )
+
+    assert done.code == 0
+    assert re.findall(r"nothing reads (\w+); did you mean '(\w+)'", done.err) == [
+        ("OTEL_EXPORTER_OTLP_ENDPIONT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("OTEL_SERVICE_NAM", "OTEL_SERVICE_NAME"),
+    ]

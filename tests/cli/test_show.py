@@ -257,6 +257,22 @@ def test_tasks_that_began_in_a_plain_pool_do_not_hide_the_flow(otelflow, flows, 
     assert "✓ task step" in later.out, "what began after its end is the newest"
 
 
+def test_a_task_that_failed_in_a_plain_pool_does_not_hide_the_flow_that_failed(otelflow, flows, store, environment_of):
+    program = POOL.replace("    return number\n", "    return 1 / number\n")
+    alone = "import otelflow; otelflow.configure(store=True); otelflow.task(len)(3)"
+
+    subprocess.run([sys.executable, "-c", alone], cwd=flows, env=environment_of(store), check=False, timeout=60)
+    without = otelflow("show", "--failed")
+    subprocess.run([sys.executable, "-c", program], cwd=flows, env=environment_of(store), check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", alone], cwd=flows, env=environment_of(store), check=False, timeout=60)
+    done, listed = otelflow("show", "--failed"), otelflow("show", "--failed", "--list")
+
+    assert "✗ task len" in without.out
+    assert "✗ flow nightly" in done.out
+    assert "outside of any flow failed since, each a trace of its own: 'otelflow show --list --failed'" in done.err
+    assert listed.out.count("task ") == 3
+
+
 def test_a_flow_that_caught_what_failed_in_a_map_or_an_attempt_is_not_among_the_failed(otelflow, flows):
     (flows / "caught.py").write_text(
         """

@@ -60,6 +60,17 @@ def test_a_folder_is_told_as_one_with_and_without_its_slash(tmp_path, monkeypatc
             targets.find(target)
 
 
+def test_a_package_that_is_named_by_its_folder_is_told_by_the_name_of_a_module(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop" / "inner").mkdir(parents=True)
+    for file in ("__init__.py", "__main__.py", "work.py", "inner/__init__.py", "inner/work.py"):
+        (tmp_path / "shop" / file).touch()
+
+    for target, module in (("shop/", "shop.work"), ("shop/inner/", "shop.inner.work")):
+        with pytest.raises(TargetNotFound, match=f"is a folder: name a module in it, such as {module}$"):
+            targets.find(target)
+
+
 def test_a_package_without_a_file_that_lies_elsewhere_has_no_flow(tmp_path, monkeypatch):
     (tmp_path / "library" / "spread_out").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path / "library")
@@ -80,6 +91,8 @@ def test_a_windows_path_has_a_colon_of_its_own():
     [
         ("shop.py:mian", "did you mean 'main'?"),
         ("shop:mian", "did you mean 'main'?"),
+        ("shop.py::main", "'shop.py::main' has a colon too many: write shop.py:main"),
+        ("night-shift:main", "no such file exists; did you mean night-shift.py?"),
         ("shpo.py:main", "did you mean 'shop.py'?"),
         ("shpo:main", "did you mean 'shop'?"),
         ("shop.main", "did you mean shop:main?"),
@@ -88,6 +101,7 @@ def test_a_windows_path_has_a_colon_of_its_own():
 )
 def test_a_slip_of_the_finger_is_answered_with_what_was_meant(tmp_path, monkeypatch, target, cure):
     (tmp_path / "shop.py").write_text("from otelflow import flow\n@flow\ndef main(): ...\n@flow\ndef other(): ...\n")
+    (tmp_path / "night-shift.py").touch()
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     (tmp_path / "package" / "flows.py").touch()

@@ -215,6 +215,11 @@ MISTAKES = {
     "a keyword of @task that does not exist": lambda: task(name="load"),
     "a keyword of @flow that does not exist": lambda: flow(config=None),
     "a keyword of Flow that does not exist": lambda: Flow(flow_nam="load"),
+    "a flow asked for what it has under another name": lambda: ready().execute().result,
+    "a flow that is executed without being called": lambda: ready.execute(),
+    "a class of flows that is executed, not an object": lambda: Adder.execute(),
+    "an argument of execute": lambda: Adder().execute(3),
+    "a keyword of configure that a variable of OpenTelemetry says": lambda: otelflow.configure(endpoint="http://a"),
     "a task of something that cannot be called": lambda: task(7),
     "a task of a class": lambda: task(Service),
     "a flow of a class": lambda: flow(Service),
@@ -322,7 +327,7 @@ MISTAKES = {
     "a listener's class instead of a listener": lambda: add_listener(Deaf),
     "a listener without a hook": lambda: add_listener(Deaf()),
     "a listener with a misspelt hook": lambda: add_listener(Typing()),
-    "a keyword of configure() that does not exist": lambda: otelflow.configure(exporter="otlp"),
+    "a keyword of configure() that does not exist": lambda: otelflow.configure(shipper="otlp"),
     "a name of a service that is none": lambda: otelflow.configure(service_name=3),
     "a listener in the place of a list": lambda: otelflow.configure(listeners=Hearing()),
     "a provider that is none": lambda: otelflow.configure(tracer_provider="jaeger"),
@@ -395,7 +400,7 @@ def test_every_mistake_is_told_as_it_was_reviewed():
 def test_every_kind_of_error_that_can_be_raised_has_a_public_name():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
-    assert len(kinds) == 25
+    assert len(kinds) == 26
     assert all(getattr(otelflow.errors, kind.__name__) is kind for kind in kinds)
     assert {kind.__module__ for kind in kinds} == {"otelflow.errors"}
 

@@ -108,6 +108,36 @@ def test_whatever_starts_the_program_tells_it_once_and_shows_no_traceback(odd, n
     assert said.count(f"{SENTENCE} (strict = false starts without)") == 1
 
 
+def test_workers_of_uvicorn_are_not_started_for_ever(odd):
+    pytest.importorskip("uvicorn")
+    (odd / "web.py").write_text("import shop.odd\ndef app(*arguments): ...\n")
+    command = [sys.executable, "-m", "uvicorn", "--port", "0", "--workers", "2", "web:app"]
+
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", *command)
+
+    assert done.returncode == 0  # uvicorn's, whatever its workers end with
+    assert done.stderr.count(SENTENCE) in {1, 2}
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["pytest", "pytest-xdist"])
+def test_one_of_a_folder_that_imports_it_is_the_same(odd, name):
+    pytest.importorskip({"pytest-xdist": "xdist"}.get(name, name))
+    folder = odd / "tests" / "more"
+    folder.mkdir(parents=True)
+    (folder / "conftest.py").write_text("import shop.odd\n")
+    (folder / "test_none.py").write_text("def test_none(): ...\n")
+    command, code = COMMANDS[name]
+
+    done = otelflow(odd, "run", "--instrument", "otelflow.toml", "--", sys.executable, *command, COLUMNS=500)
+
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    said = "\n".join(line for line in said.splitlines() if not line.startswith("ERROR tests/more"))  # a summary
+    assert said.count(f"{SENTENCE} (strict = false starts without)") == 1
+    assert "_wrapping.py" not in said
+
+
 @pytest.mark.parametrize("name", ["pytest", "pytest-xdist"])
 def test_a_conftest_that_imports_it_ends_the_tests_with_it(odd, name):
     pytest.importorskip({"pytest-xdist": "xdist"}.get(name, name))

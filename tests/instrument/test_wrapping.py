@@ -91,7 +91,20 @@ SHAPES = """
     async def waiting(number):
         return number
 
+    @wrapt.decorator
+    def owned(wrapped, instance, args, kwargs):
+        return wrapped(*args, **kwargs, owner=instance)
+
     class Desk:
+        @owned
+        def owner(self, number, owner=None):
+            return owner, number
+
+        @checked
+        @owned
+        async def owner_later(self, number, owner=None):
+            return owner, number
+
         @checked
         def name(self, number):
             return self, number
@@ -206,6 +219,15 @@ def test_what_a_decorator_of_wrapt_has_made_is_a_task_in_each_place(shapes, span
     assert [span.name for span in spans.spans] == ["task plain", "task waiting", "task name", "task kind", "task kind"]
     OtelflowInstrumentor().uninstrument()
     assert type(shapes.plain).__name__ == "FunctionWrapper"
+
+
+def test_a_decorator_of_wrapt_is_told_whose_method_it_is(shapes, spans):
+    desk = shapes.Desk()
+
+    assert desk.owner(1) == (desk, 1)
+    assert shapes.Desk.owner(desk, number=2) == (desk, 2)
+    assert asyncio.run(desk.owner_later(3)) == (desk, 3)
+    assert [span.name for span in spans.spans] == ["task owner", "task owner", "task owner_later"]
 
 
 def test_a_lazy_proxy_of_wrapt_is_not_made(shop):

@@ -5,17 +5,17 @@ from otelflow.runners import _tallies
 
 
 def test_what_was_counted_is_told_once():
-    _tallies.untold()
+    _tallies.new_counts()
     losses.lost("traces", "queue_full", 2)
     losses.listener_failed_elsewhere("hook", 3)
     tallies.limit_passed("db", 0.5)
 
-    counts = _tallies.untold()
+    counts = _tallies.new_counts()
     assert counts.dropped == {("traces", "queue_full"): 2}
     assert counts.listener_errors == {"hook": 3}
     assert counts.limit_waits == {"db": 1}
     assert counts.limit_seconds == {"db": 0.5}
-    assert _tallies.untold() == ({}, {}, {}, {})
+    assert _tallies.new_counts() == ({}, {}, {}, {})
 
 
 def test_what_is_told_is_added():

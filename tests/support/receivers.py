@@ -170,8 +170,9 @@ class GrpcReceiver:
     *path* is that of a socket on which it takes them, too; with *credentials* of gRPC it speaks TLS.
     """
 
-    def __init__(self, path=None, credentials=None):
+    def __init__(self, path=None, credentials=None, port=0):
         self.path = path
+        self.port = port
         self.credentials = credentials
         self.trace_requests = []
         self.metadata = []
@@ -200,9 +201,9 @@ class GrpcReceiver:
         self._server = grpc.server(futures.ThreadPoolExecutor(2))
         services.add_TraceServiceServicer_to_server(Service(), self._server)
         if self.credentials is None:
-            self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+            self.url = f"http://127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{self.port}')}"
         else:
-            self.url = f"https://127.0.0.1:{self._server.add_secure_port('127.0.0.1:0', self.credentials)}"
+            self.url = f"https://127.0.0.1:{self._server.add_secure_port(f'127.0.0.1:{self.port}', self.credentials)}"
         if self.path is not None and sys.platform != "win32":
             self._server.add_insecure_port(f"unix://{self.path}")
         self._server.start()

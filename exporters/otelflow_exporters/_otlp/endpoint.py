@@ -8,6 +8,7 @@ import codecs
 import contextlib
 import math
 import os
+import re
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -39,6 +40,11 @@ _REASON_LENGTH: Final = 200
 _MOST_CAUSES: Final = 50
 _NO_ANSWER: Final = "timed out"
 _WEB_PAGE: Final = "a web page answers; is it Jaeger's? OTLP over HTTP is at port 4318"
+# An endpoint for all signals to which exporters have added what it had already
+_TWICE: Final = re.compile(r"(/v1/(?:traces|logs|metrics))/v1/(?:traces|logs|metrics)$")
+_NO_GRPC: Final = (
+    "no gRPC is spoken there; it is at port 4317, and over HTTP with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+)
 _PAGE_HEAD: Final = 1024
 # Below them a server has something else in mind, such as another protocol; above, it says where to ask, or refuses.
 _SUCCESSES: Final = range(200, 300)
@@ -134,7 +140,9 @@ class ExportStatus:
             self.is_refused = True
             self.is_for_good = response.status_code in _BAD_REQUESTS
             self.may_take_others = response.status_code not in _UNAVAILABLE
-            self.reason = self._short(f"HTTP {response.status_code} {response.reason or ''}")
+            twice = _TWICE.search(self.endpoint)
+            cure = f"; leave {twice[1]} out of OTEL_EXPORTER_OTLP_ENDPOINT" if twice else ""
+            self.reason = self._short(f"HTTP {response.status_code} {response.reason or ''}{cure}")
             return
         if is_web_page(response.content):  # what shows one answers so to everything, and takes nothing
             self.is_refused, self.is_for_good, self.may_take_others = True, False, False
@@ -163,6 +171,7 @@ class ExportStatus:
         code = getattr(error, "code", None)
         if callable(code):
             name, details = str(getattr(code(), "name", code())), str(getattr(error, "details", str)())
+            details = _NO_GRPC if "Failed parsing HTTP/2" in details else details
             self.reason = self._short(f"gRPC {name}: {details}")
             is_too_large = name == "RESOURCE_EXHAUSTED" and "larger than" in details  # else it has no room for now
             self.is_for_good = is_too_large or name in ("INVALID_ARGUMENT", "INTERNAL")

@@ -255,8 +255,6 @@ class _GrpcSender:
 
             # On the wire the answers for all signals are the same.
             self.status.on_message(service.ExportTraceServiceResponse.FromString(answer))
-        except TooLarge:
-            return
         except Exception as error:  # noqa: BLE001 the network, and an answer that is no message
             self.retry_after = _retry_info(error)
             try:

@@ -1,4 +1,4 @@
-"""Numbers as protobuf writes them, and what stands behind its length: seven bits a byte, the last one below 128.
+"""Protobuf's varints (seven bits a byte, the last one below 128), and fields with their length before them.
 
 Source: https://protobuf.dev/programming-guides/encoding/#varints.
 """

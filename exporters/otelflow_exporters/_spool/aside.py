@@ -1,4 +1,4 @@
-"""What an endpoint has refused, and may take another time: it waits beside the rest, and is tried again."""
+"""What an endpoint has refused, and may take later: it waits beside the rest, and is tried again."""
 
 import random
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a segment holds, from an offset on, and the request that is made of it: the bytes as they lie there."""
+"""Read the records of a segment from an offset on, and make requests of their bytes as they are, without decoding."""
 
 import functools
 import os
@@ -64,6 +64,10 @@ class Chunk(NamedTuple):
     unreadable: int
 
 
+# What the classes themselves do, without a call in between: each span makes some.
+_new_part: Final[Callable[[tuple[Any, Any, bytes]], Part]] = functools.partial(tuple.__new__, Part)
+_new_item: Final[Callable[[tuple[int, list[Part], int]], Item]] = functools.partial(tuple.__new__, Item)
+
 #: Returns what is to be sent of a record's body that ends at that place; None if there is nothing of that kind in it
 Read = Callable[[bytes, int], Item | None]
 
@@ -126,10 +130,10 @@ def item_of(body: bytes, end: int) -> Item | None:
     What has only started, and what was forgotten, is not sent.
     """
     if note_in(body) is not None:
-        return Item(end, [], 0)
+        return _new_item((end, [], 0))
     part = _part_of(body)
     if part is not None:
-        return Item(end, [part], 1)
+        return _new_item((end, [part], 1))
     traces = parsed(body)
     return None if traces is None else item_of_traces(traces, end)
 
@@ -181,7 +185,7 @@ def _part_of(body: bytes) -> Part | None:
             and body.endswith(around.scope[1] + around.resource[1])
             and body.find(_NO_END, trace_id, span_end) < 0
         ):
-            return Part(around.resource, around.scope, body[scope_end:span_end])
+            return _new_part((around.resource, around.scope, body[scope_end:span_end]))
     try:
         resource_spans, end = _sized(body, 0, _FIRST)
         resource, resource_end = _sized(body, resource_spans, _FIRST)

@@ -4,6 +4,7 @@ The lock goes with its process, however that ends, so that a segment is never le
 """
 
 import contextlib
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,7 @@ _UNDER_WAY: Final = b">"
 _AT_REST: Final = b" "
 # What the file says of a segment that had to make room when a part of it was sent: how many items were lost with it
 _LOST: Final = b"lost "
+_OF_THE_DISK: Final = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM})
 # More than anybody sets aside at once
 _LARGEST_TEXT: Final = 8 * 1024
 
@@ -117,13 +119,18 @@ def has_twin(folder: Folder, number: int, names: Iterable[str]) -> bool:
 
 
 def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
-    """Return the right to ship the segment *file*, or None while another process or sender has it."""
+    """Return the right to ship the segment *file*, or None while another process or sender has it.
+
+    Raises OSError where nobody can have it: on a disk that is read-only or has no room, and without the right to write.
+    """
     name = file.name + SUFFIX
     try:
         descriptor = folder.open(name, os.O_RDWR | os.O_CREAT)
-    except OSError:
+    except OSError as error:
         if folder.file(name) is None:  # a link, or a device, which nobody else may use instead of it
             folder.remove(name)
+        if error.errno in _OF_THE_DISK:
+            raise
         return None
     is_locked = has_lock = lock(descriptor)
     # A file system without locks: only the process that writes a segment ships it, while it lives.
@@ -236,13 +243,17 @@ def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str]
     lost: dict[str, int] = {}
     if any(name + SUFFIX in names for name in absent):
         with contextlib.suppress(OSError), Folder.reached(directory, may_be_link=True) as folder:
-            lost = {name: _lost_in(folder, name) for name in absent}
+            marks = map(folder.file, (name + SUFFIX for name in absent))
+            # An empty one is that of a segment from which nobody has sent.
+            lost = {
+                name: _lost_in(folder, name) for name, mark in zip(absent, marks, strict=True) if mark and mark.size
+            }
     for name in absent:
-        if lost.get(name) or name + SUFFIX not in names:
-            sent = sent_of(name) or 0
-            count = max(0, own.get(name, 0) - sent)
+        sent = sent_of(name)
+        if lost.get(name, -1) or sent is not None:
+            count = max(0, own.get(name, 0) - (sent or 0))
             vanished += min(count, lost.get(name) or count)
-            own[name] = sent
+            own[name] = sent or 0
     return vanished
 
 

@@ -109,12 +109,14 @@ class Shipper:
         self._is_turn_of_untried = False
         self._is_turn_of_others = True
         self.has_others = False
+        #: What a segment waits for that nobody can send; empty when there is none
+        self.hindrance = ""
         self.delivery.begin_anew()
 
     @property
     def failure(self) -> str:
         """Why something does not arrive at the moment, in words; empty when all is well."""
-        return self.delivery.reason if self.delivery.is_refused or self._aside else ""
+        return self.delivery.reason if self.delivery.is_refused or self._aside else self.hindrance
 
     def sent_of(self, name: str) -> int | None:
         """Return how many spans of the segment *name* are done with; None if another process ships it."""
@@ -144,6 +146,7 @@ class Shipper:
     def _look(self, folder: Folder) -> Outcome | None:
         """Look which segments there are: not before each batch, since there may be thousands."""
         self._next_look = clock.monotonic() + _LOOK_SECONDS
+        self.hindrance = ""
         own = self._own()
         written = dict(own)  # before the look at the folder: another segment may begin meanwhile
         self._files = {file.name: file for file in sorted(segment_files(folder))}  # their names begin with the time
@@ -197,7 +200,12 @@ class Shipper:
 
     def _claimed(self, folder: Folder, file: StoredFile) -> Claim | None:
         """Return the right to ship *file*, which nobody else has now; None if somebody has."""
-        if file.name not in self._claims and (claim := take_claim(folder, file)) is not None:
+        try:
+            claim = None if file.name in self._claims else take_claim(folder, file)
+        except OSError as error:
+            self.hindrance = f"a file in it that says what is sent ({error.strerror})"
+            return None
+        if claim is not None:
             self._claims[file.name] = claim
             if file.name in self._own():
                 self._sent[file.name] += 0  # by nobody else from now on

@@ -19,6 +19,7 @@ from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.batches import CLOSED
 from otelflow_exporters._spool.claims import SUFFIX, count_vanished, is_under_way
 from otelflow_exporters._spool.compacting import Compactor
+from otelflow_exporters._spool.deferred import DeferredCalls, call_logged
 from otelflow_exporters._spool.destination import destination_of
 from otelflow_exporters._spool.last_delivery import deliver_last
 from otelflow_exporters._spool.leftovers import remove_old
@@ -26,7 +27,6 @@ from otelflow_exporters._spool.memory import Memory
 from otelflow_exporters._spool.removals import tell_writer, unsent_in
 from otelflow_exporters._spool.shipper import Shipper, look
 from otelflow_exporters._spool.signals import Signal
-from otelflow_exporters._spool.untold import Untold, told
 from otelflow_exporters._spool.warnings import Warnings
 from otelflow_exporters._store.limits import Limits, absolute
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
@@ -85,8 +85,8 @@ class Spool:
         self.worker = Worker(self._ship, interval=min(_SIGN_SECONDS, delay), is_due=self._is_due)
         self._answers = Answers(self.directory)
         self._lock = self.writer.lock  # with one of its own, a signal handler could take both in another order
-        self.untold = Untold(self._lock)
-        self._warnings = Warnings(signal, self.directory, self._sender, self.untold.warn)
+        self.deferred = DeferredCalls(self._lock)
+        self._warnings = Warnings(signal, self.directory, self._sender, self.deferred.warn)
         self.begin_anew()
         forks.begin_anew(self, Spool.begin_anew)
         shutdown.deliver_before_child_ends(self, Spool.shutdown)
@@ -99,7 +99,7 @@ class Spool:
             on_loss=self._count_loss,
             own=lambda: self.writer.segments,
             check=self._check,
-            on_told=lambda traces: told(self._on_told, traces),
+            on_told=lambda traces: call_logged(self._on_told, traces),
             signal=self._signal,
         )
 
@@ -114,7 +114,7 @@ class Spool:
         self._unwritten = 0  # items of this process that are in no file: kept in memory, or lost at once
         self._done = 0  # items of this process that need not be sent any more
         self._lost: Counter[str] = Counter()  # those of them that will not arrive
-        self.untold.clear()
+        self.deferred.clear()
         self._memory = Memory(self._signal, self._lock)
         self._compactor = Compactor(self._signal, self.writer.pruning)
         self._is_answer_noted = self.is_shut_down = self._is_settled = self.worker.is_closed = False
@@ -189,7 +189,7 @@ class Spool:
 
     def send_soon(self) -> None:
         """Let it be sent when a batch is there, or after a moment; tell what was lost. Not to be called locked."""
-        self.untold.tell()
+        self.deferred.tell()
         worker = self.worker
         if worker.thread is None and not self.is_shut_down:
             worker.start_thread()
@@ -238,7 +238,7 @@ class Spool:
             return
         if self.waiting and self.directory is not None:
             self._warnings.left(self.waiting, self._shipper.failure)
-        self.untold.tell()
+        self.deferred.tell()
 
     def _settle(self) -> None:
         """Write to the folder what is left in memory, for others to send; what is in none of both then is lost."""
@@ -249,13 +249,13 @@ class Spool:
             self.writer.close()
             if count := self._memory.give_up():
                 self._lose("shutdown", count)
-        sent_of = (lambda _: 0) if self._shipper is None else self._shipper.sent_of
+        sent_of = (lambda _: None) if self._shipper is None else self._shipper.sent_of
         with self._lock:  # the thread with what is under way may settle at the same time
             count = 0 if self.directory is None else count_vanished(self._folder, self.writer.segments, sent_of)
         if count:
             self._lose("vanished", count)
         self.writer.is_watched = False
-        self.untold.tell()
+        self.deferred.tell()
 
     def _write_back(self, *, is_last: bool = False) -> None:
         """Write to the folder what waits in memory, as far as there is room again."""
@@ -297,7 +297,7 @@ class Spool:
             is_first = not self.dropped[reason]
             self.dropped[reason] += count
         if self._on_loss is not None:
-            self.untold.add(self._on_loss, reason, count)
+            self.deferred.add(self._on_loss, reason, count)
         if is_first:
             self._warnings.are_lost(reason, error)
 
@@ -312,9 +312,9 @@ class Spool:
         # Counted later: the lock is the writing program's most of the time, and this wait would hold that up.
         if self.writer.segments.pop(file.name, None) is not None:
             folder.remove(file.name + SUFFIX)
-            self.untold.add(self._lose, "spool_full", count)
+            self.deferred.add(self._lose, "spool_full", count)
         elif not tell_writer(folder, file.name, count) and count:
-            self.untold.add(self._count_loss, "spool_full", count)
+            self.deferred.add(self._count_loss, "spool_full", count)
         return True
 
     # On the worker's thread
@@ -331,7 +331,7 @@ class Spool:
             if self._is_settled and not was_settled:  # while this was under way: now it has arrived, or has not
                 self._settle()
             self._warnings.endpoint_says()
-            self.untold.tell()
+            self.deferred.tell()
 
     def _is_left_alone(self) -> bool:
         """Tell whether the endpoint is not to be asked now, as nobody waits for that; at the end, let go of it."""
@@ -353,7 +353,7 @@ class Spool:
         except Exception as error:  # noqa: BLE001 it is said, and what waits is not lost
             if self._shipper is not None:
                 self._shipper.delivery.not_before = clock.monotonic() + _LONG_SECONDS
-            self.untold.warn("The spool %s could not be read further; it is tried again", self.directory, error=error)
+            self.deferred.warn("The spool %s could not be read further; it is tried again", self.directory, error=error)
             return False
         with self._lock:
             self._done += outcome.own

@@ -1,4 +1,4 @@
-"""What has started and not ended: the records with which each segment begins, and what of them is not encoded again."""
+"""Spans that have started and not ended: the records with which each segment begins, encoded once."""
 
 from typing import Final
 

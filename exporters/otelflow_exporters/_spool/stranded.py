@@ -1,4 +1,4 @@
-"""What waits under a key that nobody has any more: it is told, and somebody who knows of both keys decides."""
+"""Spools that wait for a key that no program has any more: they are reported, and a person decides."""
 
 import contextlib
 from pathlib import Path

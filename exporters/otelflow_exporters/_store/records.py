@@ -5,6 +5,7 @@ checksum. Forgotten spans are overwritten in place by filler, so offsets never m
 OTLP has neither field, so every OTLP reader skips them.
 """
 
+import functools
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -35,6 +36,9 @@ _BEGINNING: Final = re.compile(
 _LEAST_EFFORT: Final = 50_000
 _BYTES_OF_EFFORT: Final = 8
 _BYTES_OF_CHECKSUM: Final = 512
+# How many bytes say all of where a usual record ends, and of how many such beginnings that is remembered
+_BEGINNING_BYTES: Final = 5
+_BEGINNINGS_KEPT: Final = 4_000
 
 #: In bytes; the store writes nothing that is larger, and reads no further
 LARGEST_RECORD: Final = 16 * 1024 * 1024
@@ -56,6 +60,10 @@ class Body(NamedTuple):
     start: int
     fields_end: int
     end: int
+
+
+# What the class itself does, without a call in between: each span has two.
+_new_body: Final[Callable[[tuple[int, int, int, int]], Body]] = functools.partial(tuple.__new__, Body)
 
 
 class Segment:
@@ -103,8 +111,9 @@ class Segment:
                 self.unreadable += following - position
                 position = following
                 continue
-            yield Body(position, body[0], body[1] - CHECKSUM_BYTES, body[1])
-            position = body[1]
+            start, end = body
+            yield _new_body((position, start, end - CHECKSUM_BYTES, end))
+            position = end
         self.unreadable += self._rest
 
     def _next_record(self, position: int) -> int:
@@ -123,16 +132,21 @@ class Segment:
         """Return the start and end of the record's body at *position*, or None when there is none."""
         content = self.content
         self._effort -= 1
-        header = read_varint(content, position, len(content))
-        if header is None:
-            return None
-        length, start = header
+        usual = _usual_place(content[position : position + _BEGINNING_BYTES])
+        if usual is not None:
+            start, length = position + usual[0], usual[1]
+        else:
+            header = read_varint(content, position, len(content))
+            if header is None:
+                return None
+            length, start = header
         end = start + length
         if not CHECKSUM_BYTES < length <= LARGEST_RECORD or end > len(content):
             return None
         # The cheap look at the fields, which must follow each other exactly until the checksum, spares most wrong
         # places a checksum over half of the segment.
-        fields_end, field = end - CHECKSUM_BYTES, start
+        fields_end = end - CHECKSUM_BYTES
+        field = start if usual is None else fields_end
         while field < fields_end:
             self._effort -= 1
             if content[field] not in _TAGS or self._effort < 0:
@@ -141,11 +155,28 @@ class Segment:
             if size is None:
                 return None
             field = size[1] + size[0]
-        if field != fields_end:
+        if field != fields_end or self._effort < 0:
             return None
         self._effort -= length // _BYTES_OF_CHECKSUM
         number = zlib.crc32(content[start:fields_end]).to_bytes(4, "little")  # as by checksum(), see framed()
         return (start, end) if content[fields_end:end] == _CHECKSUM_TAG + number else None
+
+
+@functools.lru_cache(_BEGINNINGS_KEPT)
+def _usual_place(beginning: bytes) -> tuple[int, int] | None:
+    """Return where the body of a record starts that has this *beginning*, and its length, if it has one field only.
+
+    So nearly all have, and begin alike: all that one reads of the next is its checksum.
+    """
+    header = read_varint(beginning, 0, len(beginning))
+    if header is None:
+        return None
+    length, start = header
+    if start >= len(beginning) or beginning[start] not in _TAGS:
+        return None
+    size = read_varint(beginning, start + 1, len(beginning))
+    is_alone = size is not None and size[1] + size[0] == start + length - CHECKSUM_BYTES
+    return (start, length) if is_alone else None
 
 
 def is_segment(content: bytes) -> bool:

@@ -17,7 +17,7 @@ from otelflow._core.process.process import State
 from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import UNFINISHED, open_store, segment_files
+from otelflow_exporters._store.ownership import PROGRESS, UNFINISHED, open_store, segment_files
 from otelflow_exporters._store.pruning import live_among, prune
 
 
@@ -231,12 +231,14 @@ class SegmentWriter:
                 remaining = memoryview(first)
                 while remaining:
                     remaining = remaining[os.write(descriptor, remaining) :]
+                if self._kind == "spool":  # whoever sends needs it: later there may be no room for it, not even to send
+                    os.close(store.open(name + PROGRESS, os.O_WRONLY | os.O_CREAT))
                 if first_name != name:
                     store.rename(first_name, name)
                 file = OpenFile(descriptor)
             except BaseException:
                 os.close(descriptor)
-                for part in (first_name, name):  # Ctrl-C may come when it has its name
+                for part in (first_name, name, name + PROGRESS):  # Ctrl-C may come when it has its name
                     store.remove(part)
                 raise
             # No function is called before it is in use, so that no signal handler comes in between.

@@ -1,16 +1,17 @@
 """What ``@flow`` and ``@task`` make of a function."""
 
+import functools
 import sys
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Never, ParamSpec, TypeVar, Unpack, overload
 
 from otelflow._core.flows.calls import call_of, caller
 from otelflow._core.flows.declared import declare_flow
 from otelflow._core.flows.definition import Definition, decorate
-from otelflow._core.flows.execution import FUTURES
+from otelflow._core.flows.execution import FUTURES, ExecutedRun
 from otelflow._core.flows.flow import Flow, go_on
-from otelflow._core.flows.flow_run import FlowRun, new_flow_id
+from otelflow._core.flows.flow_run import new_flow_id, new_flow_run
 from otelflow._core.flows.flow_state import FlowState, fresh_copy
 from otelflow._core.flows.keywords import (
     CommonFlowOptions,
@@ -20,9 +21,10 @@ from otelflow._core.flows.keywords import (
     TaskOptions,
     show_keywords,
 )
-from otelflow._core.flows.task import Task, TaskRun
+from otelflow._core.flows.task import Task, new_task_run
 from otelflow._core.process.ids import new_id
 from otelflow._core.text.safe_str import bounded_name
+from otelflow.errors import NoSuchAttribute
 
 if TYPE_CHECKING:
     from otelflow._core.flows.flow_types import (
@@ -79,12 +81,20 @@ def _flow_of(definition: Definition, options: dict[str, Any]) -> Callable[..., F
         return flow
 
     if options.get("execute_on_call"):
-        run_class = definition.run_class(FlowRun)
-        function = definition.drive(lambda args, kwargs: run_class(set_up(args, kwargs), definition))
+        function = definition.drive(lambda args, kwargs: new_flow_run(set_up(args, kwargs), definition))
     else:
         function = call_of(new_flow)
+    vars(function)["execute"] = functools.partial(refuse_execute, definition)
     definition.methods = {"resume": resume}
     return function
+
+
+def refuse_execute(definition: Definition, /, *_: Any, **__: Any) -> Never:
+    """Raise NoSuchAttribute where the flow is left out: ``load.execute()`` in the place of ``load().execute()``."""
+    name = definition.name or "it"
+    is_run = definition.options.get("execute_on_call")
+    cure = f"{name}(…) runs the flow" if is_run else f"{name}(…) sets the flow up, and {name}(…).execute() runs it"
+    raise NoSuchAttribute("a function with @flow", "execute", f"it is called first: {cure}")
 
 
 if TYPE_CHECKING:
@@ -142,16 +152,14 @@ def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., A
     raise_on_error = options.get("raise_on_error", True)
     definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
     target = definition.target
-    run_class = definition.run_class(TaskRun)
 
-    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TaskRun:
+    def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExecutedRun:
         call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
         call.task_definition, call.task_target, call.task_name = definition, target, name
         call.task_args, call.task_kwargs = args, kwargs
         call.task_id = task_id or new_id("task_id__")
         call.raise_on_error = raise_on_error
-        run = run_class.__new__(run_class)
-        TaskRun.__init__(run, call, definition)  # as a call of the class does, which takes longer
+        run = new_task_run(call, definition)
         if FUTURES in sys.modules:  # the program submits tasks
             sys.modules[FUTURES].fill_in(run)
         return run

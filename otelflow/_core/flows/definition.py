@@ -5,7 +5,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import semconv
 from otelflow._core.flows.injection import (
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from otelflow._core.policies.hooks import Hooks
     from otelflow._core.policies.policy import Body
 
-
-R = TypeVar("R", bound=type[Run])
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 _NAME_LENGTH: Final = 1_000
@@ -118,10 +116,6 @@ class Definition:
         self.body: Body = compose(target, options, is_async=is_async, is_generator=self.is_generator)
         if self.body is not target:  # a policy must not try again what cannot be called
             self.injection = CheckedInjection(target, self.name, is_wanted=options.get("inject", True))
-
-    def run_class(self, plain: R) -> R:
-        """Return the class of its runs: *plain*, or one that calls the hooks, too."""
-        return plain if self.hooks is None else self.hooks.run_class(plain)
 
     def call(self, run: Run) -> Any:
         """Inject what is missing into the arguments of *run* and call the body with them.

@@ -24,10 +24,10 @@ from otelflow._core.flows.calls import caller
 from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.declared import declare_flow
 from otelflow._core.flows.definition import Definition, refuse_flow, text_of_name
-from otelflow._core.flows.execution import to_end, to_end_async
+from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
 from otelflow._core.flows.fitting import check_base_classes, check_flow
 from otelflow._core.flows.flow_attributes import AsCoroutine, FlowAttributes, state_value
-from otelflow._core.flows.flow_run import Block, FlowRun, innermost_block, new_flow_id
+from otelflow._core.flows.flow_run import Block, innermost_block, new_flow_id, new_flow_run
 from otelflow._core.flows.flow_state import NO_DATA, FlowState, id_of, name_of
 from otelflow._core.flows.injection import check_dependencies
 from otelflow._core.flows.keywords import (
@@ -62,16 +62,15 @@ F = TypeVar("F", bound="Flow[Any]")
 _METHODS: Final = (classmethod, functools.partialmethod, functools.singledispatchmethod)
 
 
-def _new_run(flow: "Flow[Any]") -> "FlowRun | Flow[Any]":
+def _new_run(flow: "Flow[Any]") -> "ExecutedRun | Flow[Any]":
     """Return the next run of *flow*, or a generator flow itself, which begins when its value is iterated."""
     state = flow.flow_state
     definition = _definition(flow)
     state.expect_no_run()
     if definition.is_generator:
-        run_class = definition.run_class(FlowRun)
-        state.return_value = definition.drive(lambda _args, _kwargs: run_class(flow, definition))()
+        state.return_value = definition.drive(lambda _args, _kwargs: new_flow_run(flow, definition))()
         return flow
-    return definition.run_class(FlowRun)(flow, definition)
+    return new_flow_run(flow, definition)
 
 
 def _definition(flow: "Flow[Any]") -> Definition:
@@ -380,7 +379,7 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
         >>> Flow().setup(remember).run()
         {'answer': 42}
         """
-        return self.execute().flow_state.data
+        return self.execute().flow_state.data_alone()
 
     def __enter__(self) -> Self:
         state = self.flow_state

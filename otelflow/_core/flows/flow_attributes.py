@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Callable, Coroutine, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from otelflow._core import flows
 from otelflow._core.flows.fitting import assigned
 from otelflow._core.inside import messages
 from otelflow._core.runs.bounded import BoundedLog
+from otelflow._core.text import classes
+from otelflow.errors import NoSuchAttribute
 
 if TYPE_CHECKING:
     from otelflow._core.flows.config import Flow_Run__Config
@@ -19,6 +21,21 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 V = TypeVar("V")
+
+_RETURNED: Final = "what its function returned is flow_return_value, after execute()"
+_RUNS: Final = "execute() runs it, in async code await does"
+#: What people ask a flow for who know other frameworks, and where a flow has it
+_OTHER_NAMES: Final = {
+    **dict.fromkeys(("result", "return_value", "returned", "value", "output", "flow_result", "get"), _RETURNED),
+    **dict.fromkeys(("error", "exception"), "what ended it is flow_error, after execute()"),
+    **dict.fromkeys(("start", "submit", "delay", "invoke", "call", "apply", "execute_flow_async"), _RUNS),
+    **dict.fromkeys(("run_async", "arun", "aexecute"), "in async code: await it, or execute_async()"),
+    **dict.fromkeys(("state", "state_name"), "how it ended is status, after execute()"),
+    **dict.fromkeys(("messages", "logs", "captured_messages"), "what it said is log, after execute()"),
+    **dict.fromkeys(("id", "run_id"), "its id is flow_id"),
+    **dict.fromkeys(("parameters", "params", "arguments"), "they are flow_args and flow_kwargs"),
+    "name": "its name is flow_name",
+}
 
 
 class state_value(Generic[V]):
@@ -109,6 +126,18 @@ class FlowAttributes(Generic[R]):
         flow_kwargs = _StateAttribute("kwargs")
         flow_run_params = _StateAttribute("run_params")
         flow_error = _StateAttribute("error")
+
+    if not TYPE_CHECKING:  # a type checker would take any misspelt name
+
+        def __getattr__(self, name: str) -> Any:
+            others = super()
+            if hasattr(others, "__getattr__"):  # a class beside Flow among the bases of a user's
+                return others.__getattr__(name)
+            if classes.has(type(self), name):  # a property has raised, and what it said is lost: it says it again
+                return object.__getattribute__(self, name)
+            if name in _OTHER_NAMES:
+                raise NoSuchAttribute(f"{type(self).__name__!r} object", name, _OTHER_NAMES[name])
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from otelflow import semconv
 from otelflow._core import inside
@@ -15,7 +15,7 @@ from otelflow._core.process.ids import new_id
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, enter, leave, open_run_here, parent_here
 from otelflow._core.runs.endings import Ending
-from otelflow._core.runs.run import Run
+from otelflow._core.runs.run import Conduct, Run
 from otelflow._core.runs.spans import end_of
 from otelflow._core.text.safe_str import bounded_name
 
@@ -86,94 +86,77 @@ def innermost_block(flow: "HeldFlow") -> Block | None:
     return None
 
 
-class FlowRun(ExecutedRun):
-    """The run of a flow."""
+class _FlowConduct(Conduct):
+    __slots__ = ()
 
-    __slots__ = ("failed_tasks", "session")
-
-    kind: ClassVar[str] = "flow"
-    flow: "HeldFlow"
-    definition: Definition
-    flow_name: str
-    flow_run_id: str
-
-    def __init__(self, flow: "HeldFlow", definition: Definition) -> None:
-        parent = parent_here()
-        if isinstance(parent, Block) and parent.flow is flow:  # a block of the same flow is no parent
-            parent = parent.parent
-        state = flow.flow_state
-        if state.used_id is not None:  # this is not the first run: it takes an id that no run had
-            state.forget_run()
-            if state.id == state.used_id and not (state.has_fixed_id or definition.options.get("is_resumed")):
-                state.id = new_flow_id()
-        state.used_id = state.id
-        name = bounded_name(name_of(flow))
-        super().__init__(parent, state.settings())
-        self.failed_tasks = 0
-        self.session = None
-        self.flow_name = name
-        self.flow = flow
-        self.flow_run = self
-        self.flow_run_id = bounded_name(id_of(flow))
-        self.definition, self.args, self.kwargs = definition, state.args, state.kwargs
-        if definition.records_arguments:
-            self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.FLOW_RUN_NAME)
-        if self.settings.flow_data__capture_events:
-            inside.listeners.capture_events()
-        state.run = self
-        state.error = None
-        if not definition.is_generator:
-            state.return_value = None
-        state.status, state.started_ns, state.duration = semconv.RUNNING, clock.time_ns(), None
-        if FUTURES in sys.modules:
-            sys.modules[FUTURES].fill_in(self)
-
-    @property
-    def span_name(self) -> str:
-        """The name of its span."""
-        return semconv.FLOW_SPAN + self.flow_name
-
-    @property
-    def keeps_errors(self) -> bool:
-        """Whether an exception of its body does not come out, as the user asked."""
-        return not self.settings.raise_flow_error
-
-    def pending(self, value: Any) -> Any:
-        """Return the flow, which ends when *value* has come: its return value until then."""
-        self.flow.flow_state.return_value = value
-        return self.flow
-
-    def opened(self) -> None:
+    def opened(self, run: ExecutedRun) -> None:
         """Say that the flow is executed."""
-        self.flow.flow_state.started_ns = self.started_ns
-        messages.log_lifecycle(self, logging.DEBUG, messages.created(self.flow_run_id, self.flow_name))
-        messages.log_lifecycle(self, logging.DEBUG, messages.EXECUTING_FLOW, self.flow_run_id)
+        run.flow.flow_state.started_ns = run.started_ns
+        messages.log_lifecycle(run, logging.DEBUG, messages.created(run.flow_run_id or "", run.flow_name or ""))
+        messages.log_lifecycle(run, logging.DEBUG, messages.EXECUTING_FLOW, run.flow_run_id)
 
-    def ended(self, value: object) -> None:
+    def ended(self, run: ExecutedRun, value: object) -> None:
         """Keep value, error and duration on the flow; what it returns is a result, also when it is falsy."""
-        if self.fragment:
-            print_capture.finish(self)
-        flow, ending = self.flow, self.ending
+        if run.fragment:
+            print_capture.finish(run)
+        flow, ending = run.flow, run.ending
         state = flow.flow_state
-        if not self.is_generator:
+        if not run.is_generator:
             state.return_value = value
-        state.status, state.error, state.duration = ending.result, ending.error, self.duration
-        state.ended_ns = now = end_of(self)
+        state.status, state.error, state.duration = ending.result, ending.error, run.duration
+        state.ended_ns = now = end_of(run)
         state.run = None
         if ending.error is not None:
             text = ending.error_message or ending.error_type
-            messages.log_lifecycle(self, logging.ERROR, messages.FLOW_ERROR, text, now)
-        elif value is not None or self.settings.print_none_return_value:
-            is_captured = self.definition.capture_return_value
-            messages.log_lifecycle(self, logging.DEBUG, messages.FLOW_VALUE, value, now, not is_captured)
-            if is_captured and self.is_recording:
-                self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
+            messages.log_lifecycle(run, logging.ERROR, messages.FLOW_ERROR, text, now)
+        elif value is not None or run.settings.print_none_return_value:
+            is_captured = run.definition.capture_return_value
+            messages.log_lifecycle(run, logging.DEBUG, messages.FLOW_VALUE, value, now, not is_captured)
+            if is_captured and run.is_recording:
+                run.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if value is not None:
-            inside.artifacts.add_result(self, _RETURN_VALUE, value, ended_ns=now)
-        if self.settings.print_finished_message:
-            messages.log_lifecycle(self, logging.DEBUG, messages.FINISHED_FLOW, self.flow_run_id, now)
-        if ending.error is not None and self.settings.print_error_stack_trace:
+            inside.artifacts.add_result(run, _RETURN_VALUE, value, ended_ns=now)
+        if run.settings.print_finished_message:
+            messages.log_lifecycle(run, logging.DEBUG, messages.FINISHED_FLOW, run.flow_run_id, now)
+        if ending.error is not None and run.settings.print_error_stack_trace:
             messages.print_traceback(ending.error)
-        if self.settings.print_logs:
+        if run.settings.print_logs:
             has_colors = messages.shows_colors(sys.stdout)
             messages.to_stdout("".join(messages.for_console(line, has_colors=has_colors) for line in state.log))
+
+
+_CONDUCT: Final = _FlowConduct()
+
+
+def new_flow_run(flow: "HeldFlow", definition: Definition) -> ExecutedRun:
+    """Return the next run of *flow*, which is to run what *definition* knows."""
+    parent = parent_here()
+    if isinstance(parent, Block) and parent.flow is flow:  # a block of the same flow is no parent
+        parent = parent.parent
+    state = flow.flow_state
+    if state.used_id is not None:  # this is not the first run: it takes an id that no run had
+        state.forget_run()
+        if state.id == state.used_id and not (state.has_fixed_id or definition.options.get("is_resumed")):
+            state.id = new_flow_id()
+    state.used_id = state.id
+    name = bounded_name(name_of(flow))
+    run = ExecutedRun(parent, state.settings())
+    run.kind, run.failed_tasks, run.session, run.links = "flow", 0, None, ()
+    run.conduct = _CONDUCT if definition.hooks is None else definition.hooks.conduct(_CONDUCT)
+    run.flow_name = name
+    run.flow = flow
+    run.flow_run = run
+    run.flow_run_id = bounded_name(id_of(flow))
+    run.definition, run.args, run.kwargs = definition, state.args, state.kwargs
+    if definition.records_arguments:
+        run.parameters = definition.recorded_parameters(run.args, run.kwargs, semconv.FLOW_RUN_NAME)
+    if run.settings.flow_data__capture_events:
+        inside.listeners.capture_events()
+    state.run = run
+    state.error = None
+    if not definition.is_generator:
+        state.return_value = None
+    state.status, state.started_ns, state.duration = semconv.RUNNING, clock.time_ns(), None
+    if FUTURES in sys.modules:
+        sys.modules[FUTURES].fill_in(run)
+    return run

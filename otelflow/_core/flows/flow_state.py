@@ -13,11 +13,11 @@ from otelflow._core.flows.config import Flow_Run__Config
 from otelflow._core.flows.definition import Definition, definition_of, text_of_name
 from otelflow._core.flows.never_run import SetUp, SetUpAndRun, copy_of
 from otelflow._core.inside import messages
-from otelflow._core.process import forks
+from otelflow._core.process import forks, losses
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import open_runs
 from otelflow._core.runs.bounded import BoundedLog, Bounds
-from otelflow._core.text.safe_str import comes_from_outside
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside
 
 if TYPE_CHECKING:
     from otelflow._core.flows.notebook import Tree
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 _IN_MEMORY: Final = 1_000
+_NOTHING_REMEMBERED: Final = (
+    "flow %s: run() returns the flow's data, which is empty; what its function returned is "
+    "execute().flow_return_value (said once)"
+)
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
@@ -165,6 +169,12 @@ class FlowState:
             return settings()
         fields = vars(config) if type(config) is Flow_Run__Config else config.json()  # a subclass may say it as a class
         return settings().with_fields(fields) if fields else settings()
+
+    def data_alone(self) -> dict[str, Any]:
+        """Return the data of the run; who gets none in the place of what the function returned is told once."""
+        if not self.data and self.return_value is not None:
+            losses.warn_once(f"data of {self.name}", _NOTHING_REMEMBERED, brief_repr(self.name))
+        return self.data
 
     @property
     def artifacts(self) -> "BoundedLog[Artifact]":

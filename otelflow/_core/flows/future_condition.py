@@ -1,4 +1,4 @@
-"""What a future is locked by, and what waits for it waits with."""
+"""The condition of a future: its lock, with which threads wait for it."""
 
 import _thread
 import threading

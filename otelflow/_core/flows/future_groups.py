@@ -1,7 +1,7 @@
 """The span around the calls of one ``map()``."""
 
 import contextvars
-from typing import Any, ClassVar
+from typing import Any
 
 from otelflow import semconv
 from otelflow._core.process.settings import settings
@@ -47,8 +47,6 @@ class MapRun(Run):
     """The span around the calls of one ``map()``; nobody counts it."""
 
     __slots__ = ("_name", "_size")
-
-    kind: ClassVar[str] = ""
 
     def __init__(self, name: str, size: int) -> None:
         parent = current_run()

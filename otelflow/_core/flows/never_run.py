@@ -65,16 +65,17 @@ class SetUp:
         """Warn that the flow was not run; *occasion* is the end of the sentence."""
         target = self.target
         file, line = SetUp.place(self)  # it may be a SetUpAndRun by now
-        place = f"called at {file}:{line}"
+        place, cure = f"called at {file}:{line}", "add .execute(), or in async code await it"
         python = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 pathlib takes long to import
         is_library = file.startswith((python, _PACKAGE_FOLDER, "<frozen ")) or classes.is_of_package(file)
         if target is not None and is_library:  # a thread, a scheduler: its line says nothing to the user
             caller = "C" if file.startswith(os.path.dirname(__file__)) else f"{file}:{line}"  # noqa: PTH120 as above
             place = f"defined at {target.co_filename}:{target.co_firstlineno} and called by {caller}"
             file, line = target.co_filename, target.co_firstlineno
+            cure = "write @flow(execute_on_call=True), or hand over a function that executes it"
         warnings.warn_explicit(
             f"flow {bounded_name(self.flow_name)!r}, {place}, was never run{occasion}: "
-            "calling it only sets it up; add .execute(), or in async code await it",
+            f"calling it only sets it up; {cure}",
             RuntimeWarning,
             file,
             line,

@@ -3,12 +3,11 @@
 import functools
 import logging
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
     Any,
-    ClassVar,
     Final,
     ParamSpec,
     Self,
@@ -31,14 +30,12 @@ from otelflow._core.runs.current import current_run, open_run_here, parent_here
 from otelflow._core.runs.endings import SUCCESS
 from otelflow._core.runs.engine import keeps_inside
 from otelflow._core.runs.observers import observed
-from otelflow._core.runs.run import Run
+from otelflow._core.runs.run import Conduct, Run
 from otelflow._core.text import classes
 from otelflow._core.text.safe_str import bounded_name, brief_repr
 from otelflow.errors import ConfigurationError, NotCallable
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import SpanContext
-
     from otelflow._core.flows.osbot_statistics import Task_Stats
     from otelflow._core.inside.artifacts import Artifact, Result
 
@@ -54,15 +51,15 @@ def _new_sync_run(task: "Task") -> Any:
     """Return the next run of *task*, or what begins it: a coroutine or a generator."""
     definition = _prepare(task)
     if definition.kind is Kind.FUNCTION:
-        return definition.run_class(TaskRun)(task, definition)
-    return definition.drive(lambda _args, _kwargs: definition.run_class(TaskRun)(task, definition))()
+        return new_task_run(task, definition)
+    return definition.drive(lambda _args, _kwargs: new_task_run(task, definition))()
 
 
 def _new_run(task: "Task") -> Any:
     """Return the next run of *task*, or the generator that begins it."""
     definition = _prepare(task)
     if definition.kind is Kind.COROUTINE:
-        return definition.run_class(TaskRun)(task, definition)
+        return new_task_run(task, definition)
     return _new_sync_run(task)
 
 
@@ -105,7 +102,7 @@ class Task(Speaker):
     task_target: Callable[..., Any] | None = None
     task_definition: Definition | None = None
     flow_reference: weakref.ref[Any] | None = None
-    task_run: "TaskRun | None" = None
+    task_run: Run | None = None
     task_return_value: Any = None
     task_error: BaseException | None = None
     status: str | None = None
@@ -281,92 +278,83 @@ def _speaking_run(task: Task, around: Run | None = None) -> Run:
     return run
 
 
-class TaskRun(ExecutedRun):
-    """The run of a task."""
+class _TaskConduct(Conduct):
+    __slots__ = ()
 
-    __slots__ = ("links",)
-
-    kind: ClassVar[str] = "task"
-    task: Task
-    task_name: str
-    definition: Definition
-
-    def __init__(self, task: Task, definition: Definition) -> None:
-        parent = current_run()
-        if parent is None and task.flow_reference is not None and (own := task.flow_reference()) is not None:
-            parent = Block(own, None)  # what the user has put it in
-        if parent is None:
-            Run.__init__(self, None, settings(), task, task.task_name, task.task_id)
-            if open_runs.is_any():
-                flows.thread_pool.warn_if_in_pool(task.task_name)
-        else:
-            settings_here = parent.settings
-            if parent.is_closed:
-                parent = parent_here()
-            Run.__init__(self, parent, settings_here, task, task.task_name, task.task_id)
-            flow = self.flow
-            if flow is not None:
-                state = flow.flow_state
-                task.flow_reference = state.reference
-                if self.settings.add_task_to_self:
-                    state.executed_tasks.append(task)
-        self.definition = definition
-        self.args = task.task_args
-        self.kwargs = task.task_kwargs
-        if definition.records_arguments:
-            self.parameters = definition.recorded_parameters(self.args, self.kwargs, semconv.TASK_RUN_NAME)
-        task.task_run = self
-        self.links: Sequence[SpanContext] = ()
-
-    @property
-    def span_name(self) -> str:
-        """The name of its span."""
-        return semconv.TASK_SPAN + self.task_name
-
-    @property
-    def keeps_errors(self) -> bool:
-        """Whether an exception of its body does not come out, as the user asked."""
-        return not self.task.raise_on_error
-
-    def opened(self) -> None:
+    def opened(self, run: ExecutedRun) -> None:
         """Say that the task is executed."""
-        task, now = self.task, self.started_ns
+        task, now = run.task, run.started_ns
         task.status, task.started_ns = semconv.RUNNING, now
-        if self.links:
-            spans.link_to_each(self.span, self.links)
+        if run.links:
+            spans.link_to_each(run.span, run.links)
         # As log_lifecycle() does for most programs: a call for each of its two lines takes a twentieth of a task.
-        if self.flow is not None and self.settings.logs_for_flow_only and not observed.lifecycle:
-            line = (now, _DEBUG, messages.EXECUTING_TASK, self.task_name, self.task_run_id)
-            self.flow.flow_state.log.append(line)
+        if run.flow is not None and run.settings.logs_for_flow_only and not observed.lifecycle:
+            line = (now, _DEBUG, messages.EXECUTING_TASK, run.task_name, run.task_run_id)
+            run.flow.flow_state.log.append(line)
         else:
-            messages.log_lifecycle(self, _DEBUG, messages.EXECUTING_TASK, self.task_name, now)
+            messages.log_lifecycle(run, _DEBUG, messages.EXECUTING_TASK, run.task_name, now)
 
-    def ended(self, value: object) -> None:
+    def ended(self, run: ExecutedRun, value: object) -> None:
         """Keep value, error and duration on the task, and count it in its flow if it failed."""
-        if self.fragment:
-            print_capture.finish(self)
-        task, ending, own = self.task, self.ending, self.settings
+        if run.fragment:
+            print_capture.finish(run)
+        task, ending, own = run.task, run.ending, run.settings
         task.task_run = None
-        task.status, task.duration, task.task_return_value = ending.result, self.duration, value
+        task.status, task.duration, task.task_return_value = ending.result, run.duration, value
         task.task_error = error = ending.error
-        if ending is not SUCCESS and ending.is_failure and self.flow_run is not None:
-            count_failures(self.flow_run, 1)
+        if ending is not SUCCESS and ending.is_failure and run.flow_run is not None:
+            count_failures(run.flow_run, 1)
         if error is not None:
-            text = f"'{self.task_name}' task: {ending.error_message or ending.error_type}"
-            messages.log_lifecycle(self, logging.ERROR, messages.TASK_ERROR, text)
-            if own.print_error_stack_trace and keeps_inside(self, ending, ending.error):
+            text = f"'{run.task_name}' task: {ending.error_message or ending.error_type}"
+            messages.log_lifecycle(run, logging.ERROR, messages.TASK_ERROR, text)
+            if own.print_error_stack_trace and keeps_inside(run, ending, ending.error):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends
         elif value is not None or own.print_none_return_value:
-            is_captured = self.definition.capture_return_value
-            if self.flow is not None and own.logs_for_flow_only and not observed.lifecycle:  # see opened()
-                line = (clock.time_ns(), _DEBUG, messages.TASK_VALUE, value, self.task_run_id)
-                self.flow.flow_state.log.append(line)
+            is_captured = run.definition.capture_return_value
+            if run.flow is not None and own.logs_for_flow_only and not observed.lifecycle:  # see opened()
+                line = (clock.time_ns(), _DEBUG, messages.TASK_VALUE, value, run.task_run_id)
+                run.flow.flow_state.log.append(line)
             else:
-                messages.log_lifecycle(self, _DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
-            if is_captured and self.is_recording:
-                self.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
+                messages.log_lifecycle(run, _DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
+            if is_captured and run.is_recording:
+                run.span.set_attribute(semconv.RUN_RETURN_VALUE, shown_value(value))
         if own.print_finished_message:
-            messages.log_lifecycle(self, _DEBUG, messages.FINISHED_TASK, self.task_name)
+            messages.log_lifecycle(run, _DEBUG, messages.FINISHED_TASK, run.task_name)
+
+
+_CONDUCT: Final = _TaskConduct()
+
+
+def new_task_run(task: Task, definition: Definition) -> ExecutedRun:
+    """Return the next run of *task*, which is to run what *definition* knows."""
+    run: ExecutedRun = ExecutedRun.__new__(ExecutedRun)  # as a call of the class does, which takes longer
+    parent = current_run()
+    if parent is None and task.flow_reference is not None and (own := task.flow_reference()) is not None:
+        parent = Block(own, None)  # what the user has put it in
+    if parent is None:
+        Run.__init__(run, None, settings(), task, task.task_name, task.task_id)
+        if open_runs.is_any():
+            flows.thread_pool.warn_if_in_pool(task.task_name)
+    else:
+        settings_here = parent.settings
+        if parent.is_closed:
+            parent = parent_here()
+        Run.__init__(run, parent, settings_here, task, task.task_name, task.task_id)
+        flow = run.flow
+        if flow is not None:
+            state = flow.flow_state
+            task.flow_reference = state.reference
+            if settings_here.add_task_to_self:
+                state.executed_tasks.append(task)
+    run.kind, run.failed_tasks, run.session, run.links = "task", 0, None, ()
+    run.conduct = _CONDUCT if definition.hooks is None else definition.hooks.conduct(_CONDUCT)
+    run.definition = definition
+    run.args = task.task_args
+    run.kwargs = task.task_kwargs
+    if definition.records_arguments:
+        run.parameters = definition.recorded_parameters(run.args, run.kwargs, semconv.TASK_RUN_NAME)
+    task.task_run = run
+    return run
 
 
 def count_failures(flow_run: Any, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Around the body of one run: is its value kept, is another run making it, and keep it."""
+"""The steps around one body: look whether its value is kept, wait for another run that makes it, keep it."""
 
 import logging
 import math

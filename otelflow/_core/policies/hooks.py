@@ -1,17 +1,15 @@
 """Call the user's functions when a run begins and when it has ended."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.policies.policy import description_of, takes
 from otelflow._core.process import losses
 from otelflow._core.process.forks import fork
-from otelflow._core.runs.run import Run
+from otelflow._core.runs.run import Conduct, Run
 from otelflow._core.text.safe_str import bounded_name
 from otelflow.errors import ConfigurationError
-
-R = TypeVar("R", bound=type[Run])
 
 _AFTER: Final = {
     semconv.SUCCESS: "on_completion",
@@ -41,14 +39,10 @@ class Hooks:
                     f"{owner}: {keyword} must be a plain function of {parameter} alone, or a list of them, "
                     f"not {description_of(wrong[0])}"
                 )
-        self._classes: dict[type[Run], Any] = {}
 
-    def run_class(self, plain: R) -> R:
-        """Return a class of runs that do as those of *plain*, and call the hooks."""
-        if plain not in self._classes:
-            self._classes[plain] = type(plain.__name__, (_Hooked, plain), {"__slots__": ()})
-        hooked: R = self._classes[plain]
-        return hooked
+    def conduct(self, plain: Conduct) -> Conduct:
+        """Return what does as *plain*, and calls the hooks."""
+        return _HookedConduct(plain)
 
     def begun(self, run: Run) -> None:
         """Call the hooks for the beginning of *run*."""
@@ -69,17 +63,18 @@ class Hooks:
                 losses.listener_failed(bounded_name(getattr(hook, "__qualname__", type(hook).__name__)), error)
 
 
-class _Hooked(Run):
-    __slots__ = ()
+class _HookedConduct(Conduct):
+    __slots__ = ("_plain",)
 
-    definition: Any
+    def __init__(self, plain: Conduct) -> None:
+        self._plain = plain
 
-    def opened(self) -> None:
-        super().opened()
-        if self.definition.hooks is not None and not self.has_ended:  # one that never runs has ended before it began
-            self.definition.hooks.begun(self)
+    def opened(self, run: Any) -> None:
+        self._plain.opened(run)
+        if run.definition.hooks is not None and not run.has_ended:  # one that never runs has ended before it began
+            run.definition.hooks.begun(run)
 
-    def ended(self, value: object) -> None:
-        super().ended(value)
-        if self.definition.hooks is not None:
-            self.definition.hooks.ended(self)
+    def ended(self, run: Any, value: object) -> None:
+        self._plain.ended(run, value)
+        if run.definition.hooks is not None:
+            run.definition.hooks.ended(run)

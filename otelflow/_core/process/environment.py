@@ -1,6 +1,7 @@
 """What variables of the environment say."""
 
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from otelflow.errors import ConfigurationError
@@ -26,6 +27,25 @@ OTHER_VARIABLES: Final = frozenset(
         "OTELFLOW_STACK_DIR",
     }
 )
+# What programs want to tell configure(), and OpenTelemetry's variable that says it
+_OTEL_VARIABLES: Final = {
+    **dict.fromkeys(
+        ("endpoint", "otlp_endpoint", "collector", "collector_endpoint", "url"), "OTEL_EXPORTER_OTLP_ENDPOINT"
+    ),
+    **dict.fromkeys(("protocol", "insecure"), "OTEL_EXPORTER_OTLP_PROTOCOL"),
+    **dict.fromkeys(("headers", "api_key", "token"), "OTEL_EXPORTER_OTLP_HEADERS"),
+    **dict.fromkeys(("exporter", "exporters", "traces", "console"), "OTEL_TRACES_EXPORTER"),
+    **dict.fromkeys(("sampler", "sample_rate", "sampling", "sampling_ratio"), "OTEL_TRACES_SAMPLER"),
+    **dict.fromkeys(("resource", "resource_attributes", "environment", "version"), "OTEL_RESOURCE_ATTRIBUTES"),
+}
+
+
+def variable_for(keyword: str, keywords: Iterable[str]) -> str:
+    """Return the end of a sentence: which variable of OpenTelemetry says what *keyword* asks for, or what is known."""
+    from otelflow._core.text.hints import suggestion  # noqa: PLC0415 only for mistakes
+
+    variable = _OTEL_VARIABLES.get(keyword)
+    return f"; the variable {variable} says it" if variable else suggestion(keyword, keywords)
 
 
 def positive_integer(variable: str, default: int) -> int:

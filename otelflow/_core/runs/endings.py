@@ -209,7 +209,7 @@ def ending_of(error: BaseException, *, was_called: bool) -> Ending:
     if not was_called:
         return Ending(semconv.SKIP if type(error) is UpstreamFailed else semconv.ERROR, error)
     # A timeout is one, or a group of timeouts and of what was stopped for them.
-    is_timeout = all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaves(error))
+    is_timeout = all(_is_late(leaf) or _is_stop(leaf) for leaf in _leaf_errors(error))
     return Ending(semconv.TIMEOUT if is_timeout else semconv.FAILURE, error)
 
 
@@ -223,7 +223,7 @@ def is_cancellation(error: BaseException) -> bool:
 
     GeneratorExit leaves a coroutine that was closed before it was done.
     """
-    return all(map(_is_stop, _leaves(error)))
+    return all(map(_is_stop, _leaf_errors(error)))
 
 
 def _is_stop(error: BaseException) -> bool:
@@ -241,9 +241,8 @@ def _is_late(error: BaseException) -> bool:
         kind = type(reason)
         if isinstance(reason, TimeoutError) or _is_one_of(_TIMEOUTS, reason):
             return True
-        if lazy_compile(_LATE).search(classes.name_of(kind)) and classes.is_installed(
-            kind
-        ):  # a user's may be called so
+        is_named_late = lazy_compile(_LATE).search(classes.name_of(kind)) is not None
+        if is_named_late and classes.is_installed(kind):  # a class of the program may have any such name
             return True
         kinds = [(classes.module_of(base).partition(".")[0], classes.name_of(base)) for base in classes.bases(kind)]
         read = next((_WRAPPERS[package][name] for package, name in kinds if name in _WRAPPERS.get(package, ())), None)
@@ -256,7 +255,7 @@ def _is_late(error: BaseException) -> bool:
     return _code_of_call(error) == "DEADLINE_EXCEEDED"
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def _leaf_errors(error: BaseException) -> Iterator[BaseException]:
     """Yield *error*, or of a group each exception in it that is no group; groups may be thousands deep."""
     rest, ids = [error], set()
     while rest:

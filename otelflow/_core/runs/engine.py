@@ -49,7 +49,7 @@ def open_run(run: Run, started_ns: int = 0) -> None:
         open_runs.add(run)
         if observed.started:
             tell(observed.started, run)
-        run.opened()
+        run.conduct.opened(run)
     except Exception as error:  # noqa: BLE001 whatever is wrong with telemetry, the user's function runs
         _report_failure(run, "start", error)
 
@@ -80,7 +80,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: 
     leave(run)  # before anything that may take long or fail: the caller's run is current again
     is_inherited = run.clock < fork.clock  # its parent process ends and reports it
     try:
-        run.ended(value)
+        run.conduct.ended(run, value)
     except Exception as error:  # noqa: BLE001 the user's value or exception comes out, whatever is wrong here
         _report_failure(run, "result", error)
     finally:

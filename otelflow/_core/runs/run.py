@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
@@ -132,12 +132,24 @@ if TYPE_CHECKING:  # making a protocol takes a hundredth of an import
             """Call it with the arguments of *run*; ``run.was_called`` tells whether it came to that."""
 
 
+class Conduct:
+    """What a run does for who holds its ``Flow`` or ``Task`` when it opens and ends: by itself, nothing."""
+
+    __slots__ = ()
+
+    def opened(self, run: Any) -> None:
+        """Tell the object that the user holds, and the log, that *run* is open."""
+
+    def ended(self, run: Any, value: object) -> None:
+        """Keep *value* and ``ending`` on the object that the user holds, and say in the log how *run* ended."""
+
+
 class Run:
     """One run, complete when it is opened; the engine opens and closes it, and writes how far it is.
 
-    Each kind of run is a subclass, which fills in the fields and updates the user's ``Flow`` or ``Task``. To the run of
-    a submitted task, ``submit()`` or its worker adds what else they know. A run without a ``kind`` belongs to the flow
-    and the task around it.
+    Each kind of run is a subclass, which fills in the fields; flows and tasks are one, and differ by their ``conduct``.
+    To the run of a submitted task, ``submit()`` or its worker adds what else they know. A run without a ``kind``
+    belongs to the flow and the task around it.
     """
 
     __slots__ = (
@@ -179,7 +191,9 @@ class Run:
     )
 
     #: ``flow`` and ``task`` are counted and told to listeners; any other kind is a span inside one of them
-    kind: ClassVar[str] = ""
+    kind: str = ""
+    #: What it does for the user's ``Flow`` or ``Task``
+    conduct: Conduct = Conduct()
     #: How many tasks in it have failed; only flows count them
     failed_tasks: int = 0
     #: Which attempt of the flow or task around it this is, from 1 on, or 0 for what is no attempt
@@ -291,9 +305,3 @@ class Run:
         if self.parameters is not None:
             attributes.update(self.parameters)
         return attributes
-
-    def opened(self) -> None:
-        """Tell the object that the user holds, and the log, that the run is open."""
-
-    def ended(self, value: object) -> None:
-        """Keep *value* and ``ending`` on the object that the user holds, and say in the log how the run ended."""

@@ -22,6 +22,8 @@ OUTPUTS: Final = {
     "textfile": "otelflow.metrics._outputs.textfile:Textfile",
     "otlp": "otelflow.metrics._outputs.otlp:Otlp",
 }
+# What is meant by the words that others have for these
+_OTHER_WORDS: Final = {"prometheus": "pull", "http": "pull", "pushgateway": "push", "file": "textfile", "otel": "otlp"}
 
 
 def parse(setting: str | CollectorRegistry, resource: Resource) -> Choice | None:
@@ -39,9 +41,8 @@ def parse(setting: str | CollectorRegistry, resource: Resource) -> Choice | None
     if word in OFF and not place:
         return None
     if word not in OUTPUTS:
-        raise ConfigurationError(
-            f"metrics={redact_address(setting):.60} is no output for metrics{suggestion(word, ('off', *OUTPUTS))}"
-        )
+        cure = suggestion(_OTHER_WORDS.get(word, word), ("off", *OUTPUTS))
+        raise ConfigurationError(f"metrics={redact_address(setting):.60} is no output for metrics{cure}")
     module, _, name = OUTPUTS[word].partition(":")
     output: type[Choice] = getattr(import_module(module), name)
     if colon and not output.takes_place:

@@ -121,7 +121,8 @@ class TextfileOutput(WorkerOutput):
     def _content_before(self, folder: Folder) -> tuple[str, list[core.Metric]]:
         """Return what stands in the file: the lines of others as they are, and the families that otelflow writes.
 
-        Lines that are no metrics are left out: they would make node_exporter refuse all of the file.
+        Lines that are no metrics are left out: they would make node_exporter refuse all of the file. A file of nothing
+        else is somebody's text: that is an OSError, and it stays.
         """
         try:
             content = folder.read(self._path.name, _LARGEST_FILE).decode(errors="replace")
@@ -132,10 +133,12 @@ class TextfileOutput(WorkerOutput):
         try:
             list(text_string_to_metric_families(content))
         except Exception as error:  # noqa: BLE001 a foreign parser reads what others wrote
+            lines = list(filter(_is_readable, lines))
+            if content.strip("\0") and all(line.startswith("#") for line in lines):  # a crash may leave zeros
+                raise OSError(f"{self._path} holds no metrics; name a file of its own for them") from None
             losses.warn_once(
                 f"textfile {self._path}", "%s has lines that are no metrics, which are left out (%s)", self._path, error
             )
-            lines = list(filter(_is_readable, lines))
         own_lines = [line for line in lines if _OWN_LINE.match(line)]
         foreign = "".join(f"{line}\n" for line in lines if not _OWN_LINE.match(line))
         return foreign, list(text_string_to_metric_families("\n".join(own_lines)))

@@ -9,7 +9,9 @@ import pytest
 import otelflow
 from otelflow import Flow, Flow_Run__Config, Task, flow, task
 from otelflow._core.runs.current import current_run
+from otelflow.errors import UnfillableParameter
 
+RAN = []
 OURS = str(Path(otelflow.__file__).parent)
 
 
@@ -175,3 +177,31 @@ def test_a_flow_that_waits_for_its_loop_has_ended_when_what_is_left_on_the_loop_
     assert ended == ["nightly"]
     assert spans.tree() == [("flow nightly", "success", [])]
     assert current_run() is None
+
+
+def ran_by_task():
+    return Task(task_target=lambda: RAN.append(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "execute"),
+    [
+        (flow(lambda: RAN.append(1)), Flow.execute),
+        (flow(lambda: RAN.append(1)), lambda *args, **names: asyncio.run(Flow.execute_async(*args, **names))),
+        (ran_by_task, Task.execute__sync),
+        (ran_by_task, lambda *args, **names: asyncio.run(Task.execute__async(*args, **names))),
+    ],
+    ids=["flow", "async flow", "task", "async task"],
+)
+def test_arguments_of_execute_are_refused_before_anything_runs(make, execute):
+    RAN.clear()
+    with pytest.raises(UnfillableParameter, match=r"^method 'execute\w*' cannot be called: it takes no arguments; "):
+        execute(make(), 2)
+    with pytest.raises(UnfillableParameter, match=r"it takes no arguments; they go to what makes the (flow|task)"):
+        execute(make(), number=2)
+    with pytest.raises(UnfillableParameter, match=r"of an object, not of the class: (Flow|Task)\(…\)\.execute\w*\(\)$"):
+        execute()
+
+    assert not RAN
+    execute(make())
+    assert RAN == [1]

@@ -8,7 +8,7 @@ import pytest
 
 from otelflow import Flow, Flow_Run__Config, Objective, Task, flow, task
 from otelflow._core.flows.objective import buckets_of, objective_of
-from otelflow.errors import ConfigurationError
+from otelflow.errors import ConfigurationError, NoSuchAttribute
 
 
 @task
@@ -345,3 +345,82 @@ def test_main_may_have_a_parameter_called_target(spans):
     assert Deploy().setup(None, "staging").execute().flow_return_value == ("staging", 1)
     assert Flow().setup(target=double).set_flow_target(double, 4).execute().flow_return_value == 8
     assert Flow().setup(dict, target=3).execute().flow_return_value == {"target": 3}
+
+
+# Asked for by other names
+
+SAID_OF_RUN = (
+    "run() returns the flow's data, which is empty; "
+    "what its function returned is execute().flow_return_value (said once)"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("result", "'Flow' object has no attribute 'result'; what its function returned is flow_return_value, after"),
+        ("return_value", "'return_value'; what its function returned is flow_return_value, after execute()"),
+        ("exception", "what ended it is flow_error"),
+        ("start", "execute() runs it, in async code await does"),
+        ("arun", "await it, or execute_async()"),
+        ("name", "its name is flow_name"),
+    ],
+)
+def test_what_a_flow_has_under_another_name_is_told(name, words):
+    run = nightly().execute()
+
+    with pytest.raises(NoSuchAttribute) as error:
+        getattr(run, name)
+
+    assert words in str(error.value)
+    assert not hasattr(run, name)
+    assert getattr(run, name, 3) == 3
+    setattr(run, name, 4)
+    assert getattr(run, name) == 4
+
+
+def test_a_name_that_nothing_is_known_of_is_python_s_own_error():
+    run = nightly().execute()
+
+    with pytest.raises(AttributeError, match=r"^'Flow' object has no attribute 'exectue'$") as error:
+        _ = run.exectue
+
+    assert (error.value.name, error.value.obj, type(error.value)) == ("exectue", run, AttributeError)
+
+
+class Fallback:
+    def __getattr__(self, name):
+        return f"{name} of another class"
+
+
+def test_what_a_class_of_the_user_s_does_for_names_that_it_lacks_stays():
+    class Report(Flow):
+        result = "its own"
+
+        @property
+        def total(self):
+            return self.rows.count
+
+    class Mixed(Flow, Fallback):
+        """Has a base class that knows every name."""
+
+    assert Report().result == "its own"
+    with pytest.raises(AttributeError, match=r"^'Report' object has no attribute 'rows'$"):
+        _ = Report().total
+    assert Mixed().result == "result of another class"
+
+
+def test_a_function_that_was_not_called_tells_how_it_is_run():
+    executing = flow(execute_on_call=True)(len)
+
+    with pytest.raises(NoSuchAttribute, match=r"called first: nightly\(…\) sets .* and nightly\(…\)\.execute\(\) runs"):
+        nightly.execute()
+    with pytest.raises(NoSuchAttribute, match=r"called first: len\(…\) runs the flow$"):
+        executing.execute(3)
+
+
+def test_run_tells_once_where_the_value_is_if_it_returns_no_data(caplog):
+    assert [nightly().run(), nightly().run()] == [{}, {}]
+    assert Flow().setup(lambda flow_data: flow_data.setdefault("rows", 3)).run() == {"rows": 3}
+
+    assert [message for message in caplog.messages if "run() returns" in message] == [f"flow 'nightly': {SAID_OF_RUN}"]

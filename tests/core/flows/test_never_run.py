@@ -345,6 +345,8 @@ def test_where_a_library_calls_a_flow_the_warning_names_the_line_that_defines_it
     assert sorted(places) == sorted(("10", name, "10") for name in names)
     assert re.search(r"flow 'thread', .* called by \S+threading.py:\d+, was never run", done.stderr)
     assert re.search(r"flow 'atexit', .* called by C, was never run", done.stderr)
+    cure = "calling it only sets it up; write @flow(execute_on_call=True), or hand over a function that executes it"
+    assert done.stderr.count(cure) == len(names), "nobody can write .execute() there"
 
 
 def run_script(folder, program, *options):

@@ -7,7 +7,7 @@ import pytest
 
 from otelflow import Flow, Task, flow, semconv, task
 from otelflow._core.flows.definition import Definition
-from otelflow._core.flows.task import TaskRun
+from otelflow._core.flows.task import new_task_run
 from otelflow._core.process import losses
 from otelflow.errors import ConfigurationError, UnfillableParameter
 from otelflow.runners import ThreadPoolTaskRunner
@@ -166,9 +166,14 @@ def test_ctrl_c_in_a_hook_reaches_the_program():
         task(on_completion=interrupted)(lambda: 7)()
 
 
-def test_a_task_without_hooks_has_runs_of_the_plain_class():
-    assert Definition("@task", len).run_class(TaskRun) is TaskRun
-    assert Definition("@task", len, {"on_failure": print}).run_class(TaskRun) is not TaskRun
+def test_a_task_without_hooks_does_nothing_for_them():
+    def conduct(**options):
+        return new_task_run(Task(len), Definition("@task", len, options)).conduct
+
+    plain, other, hooked = conduct(), conduct(), conduct(on_failure=print)
+
+    assert plain is other
+    assert type(hooked) is not type(plain)
 
 
 async def async_hook(_):

@@ -7,7 +7,7 @@ import pytest
 from otelflow import flow, flow_events, semconv, task
 from otelflow._core.flows.definition import Definition
 from otelflow._core.flows.keywords import PolicyOptions
-from otelflow._core.flows.task import Task, TaskRun
+from otelflow._core.flows.task import Task, new_task_run
 from otelflow._core.policies import HOOKS, KEYWORDS, compose
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import SUCCESS
@@ -65,7 +65,12 @@ class Again:
 def with_policies(target, *policies, **options):
     definition = Definition("@task", target)
     definition.body = compose(target, options, is_async=False, is_generator=False, policies=policies)
-    return lambda *args: definition.drive(lambda _a, _k: TaskRun(Task(target, args, task_name="flaky"), definition))()
+
+    def tried(*args):
+        call = Task(target, args, task_name="flaky")
+        return definition.drive(lambda _args, _kwargs: new_task_run(call, definition))()
+
+    return tried
 
 
 def test_a_task_without_a_policy_calls_its_function_itself():

@@ -23,7 +23,7 @@ from otelflow._core.runs import current, engine, observers, open_runs
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.endings import CANCELLED, SUCCESS, Ending
 from otelflow._core.runs.observers import Observer
-from otelflow._core.runs.run import Run
+from otelflow._core.runs.run import Conduct
 from support.flows import Part, opened
 from support.garbage import no_collector
 from support.spans import exceptions, result
@@ -493,7 +493,7 @@ def listener():
 
 
 def test_a_run_whose_start_fails_goes_on_and_is_counted_and_said(listener, monkeypatch, caplog):
-    monkeypatch.setattr(Run, "opened", Mock(side_effect=RuntimeError("odd")))
+    monkeypatch.setattr(Conduct, "opened", Mock(side_effect=RuntimeError("odd")))
 
     run = opened()
     engine.close_run(run, SUCCESS)
@@ -506,7 +506,7 @@ def test_a_run_whose_start_fails_goes_on_and_is_counted_and_said(listener, monke
 
 @pytest.mark.parametrize(
     ("place", "moment", "lost"),
-    [((Run, "ended"), "result", {}), ((engine.spans, "end"), "end", {("traces", "end_failed"): 1})],
+    [((Conduct, "ended"), "result", {}), ((engine.spans, "end"), "end", {("traces", "end_failed"): 1})],
     ids=["the object of the user", "the span"],
 )
 def test_a_run_whose_end_fails_in_one_place_ends_in_all_others(

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp import endpoint
-from otelflow_exporters._otlp.endpoint import ExportStatus, TooLarge, exporter_names, new_exporter, variable
+from otelflow_exporters._otlp.endpoint import _NO_GRPC, ExportStatus, TooLarge, exporter_names, new_exporter, variable
 from support.receivers import OtlpReceiver
 
 
@@ -154,6 +154,22 @@ def test_the_status_tells_what_was_refused_and_whether_for_good(response, is_ref
     assert outcome(status) == (is_refused, is_for_good, reason)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "cure"),
+    [
+        ("http://host:4318/v1/traces/v1/traces", "; leave /v1/traces out of OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("http://host:4318/v1/traces/v1/metrics", "; leave /v1/traces out of OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("http://host:4318/v1/traces", ""),
+    ],
+)
+def test_an_endpoint_that_has_the_path_of_a_signal_already_is_told(endpoint, cure):
+    status = ExportStatus(endpoint)
+
+    status.on_response(Response(404, "Not Found"))
+
+    assert status.place == f"{endpoint} (HTTP 404 Not Found{cure})"
+
+
 PAGE = b'\xef\xbb\xbf\n<!DOCTYPE html>\n<html lang="en"><title>Jaeger UI</title></html>'
 
 
@@ -227,6 +243,11 @@ class GrpcError(Exception):
     ("error", "is_for_good", "reason"),
     [
         (GrpcError("UNAVAILABLE", "no route"), False, "gRPC UNAVAILABLE: no route"),
+        (
+            GrpcError("UNAVAILABLE", "last error: Failed parsing HTTP/2 (Expected SETTINGS frame)"),
+            False,
+            f"gRPC UNAVAILABLE: {_NO_GRPC}",
+        ),
         (GrpcError("INVALID_ARGUMENT", "bad"), True, "gRPC INVALID_ARGUMENT: bad"),
         (GrpcError("INTERNAL", "bad"), True, "gRPC INTERNAL: bad"),
         (GrpcError("RESOURCE_EXHAUSTED", "no room"), False, "gRPC RESOURCE_EXHAUSTED: no room"),
@@ -498,3 +519,60 @@ def test_a_grpc_exporter_of_another_make_stays_as_it_is(exporter):
     endpoint._listen_to_stub(exporter, ExportStatus())
 
     assert vars(exporter) == before
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_what_says_that_it_can_take_nothing_now_takes_no_others(status):
+    answer = ExportStatus()
+    answer.on_response(Response(status))
+    of_neighbours = []
+    for neighbour in {status - 1, status + 1} - {408, 429, 502, 503, 504}:
+        answer.on_response(Response(neighbour))
+        of_neighbours.append(answer.may_take_others)
+    answer.on_response(Response(status))
+
+    assert not answer.may_take_others
+    assert all(of_neighbours)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_so"), [("otlp", True), ("otlp_proto_http", True), ("otlp_proto_grpc", True), ("console", False)]
+)
+def test_an_exporter_of_otlp_is_known_by_its_name(name, is_so):
+    assert endpoint.is_otlp(name) is is_so
+
+
+@pytest.mark.parametrize(("word", "is_so"), [("1", True), (" TRUE ", True), ("0", False), ("", False), ("what", False)])
+def test_open_spans_are_sent_where_a_variable_says_so(monkeypatch, word, is_so):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_LIVE", word)
+
+    assert endpoint.wants_open_spans() is is_so
+
+
+def test_without_the_variable_no_open_spans_are_sent(monkeypatch):
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_TRACES_LIVE", raising=False)
+
+    assert endpoint.wants_open_spans() is False
+
+
+def test_a_time_limit_is_a_day_at_most(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100000")
+
+    assert endpoint.otlp_settings("traces", "otlp_proto_http")[1] == 86_400
+
+
+@pytest.mark.parametrize(("length", "is_page"), [(1_024 - 6, True), (1_024 - 5, False)])
+def test_only_the_beginning_of_an_answer_tells_whether_it_is_a_page(length, is_page):
+    content = b"<".ljust(length + 1) + b"<html"
+
+    assert endpoint.is_web_page(content) is is_page
+
+
+@pytest.mark.parametrize("name", ["otlp_proto_http", "otlp_proto_grpc"])
+def test_each_request_of_an_exporter_is_seen(name):
+    pytest.importorskip(f"opentelemetry.exporter.otlp.proto.{name.rpartition('_')[2]}")
+    exporter, status = new_exporter("traces", name)
+    exporter.shutdown()
+
+    assert status.is_listening
+    assert status.was_unsendable  # so far: nobody was asked

@@ -4,6 +4,7 @@ import email.utils
 import gzip
 import importlib.metadata
 import itertools
+import os
 import socket
 import ssl
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 import tracemalloc
 import zlib
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -23,7 +25,7 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.endpoint import ExportStatus
 from otelflow_exporters._otlp.sender import new_sender
 from support.metrics import certified
-from support.receivers import GrpcReceiver, OtlpReceiver
+from support.receivers import GrpcReceiver, OtlpReceiver, serving
 
 REQUEST = ExportTraceServiceRequest()
 REQUEST.resource_spans.add().scope_spans.add().spans.add(name="sent", trace_id=b"t" * 16, span_id=b"s" * 8)
@@ -252,12 +254,13 @@ def test_an_answer_that_never_ends_is_not_read_to_its_end(monkeypatch):
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")  # it is not the time limit that ends it
         sender = new_sender("traces")
         sender.send(BODY)
         thread.join(30)
 
     assert not thread.is_alive()
-    assert sum(sent) < 50_000_000
+    assert sum(sent) < 15_000_000  # the sockets themselves keep some
     assert not sender.status.is_refused
 
 
@@ -392,6 +395,7 @@ OTHER = varint_field(1, b"type.googleapis.com/google.rpc.Help") + varint_field(2
         ((), 0.0),
         ((("google.rpc.retryinfo-bin", RETRY_INFO),), 7.5),
         ((("grpc-status-details-bin", b"\x08\x0e" + varint_field(3, OTHER) + varint_field(3, DETAIL)),), 7.5),
+        ((("google.rpc.retryinfo-bin", varint_field(1, b"\x08\x03") + varint_field(1, b"\x08\x05")),), 5.0),
         ((("grpc-status-details-bin", varint_field(3, OTHER)),), 0.0),
         ((("google.rpc.retryinfo-bin", varint_field(1, b"\x08\xff\xff\xff\x7f")),), 600.0),
         ((("google.rpc.retryinfo-bin", varint_field(1, b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")),), 0.0),
@@ -582,3 +586,188 @@ def test_an_endpoint_that_refused_one_request_and_is_gone_takes_no_others(monkey
     takes_others.append(sender.status.may_take_others)
 
     assert takes_others == [True, False]
+
+
+def test_a_header_need_not_be_encoded(receiver, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer a b")
+    sender = new_sender("traces")
+    sender.send(BODY)
+    sender.close()
+
+    assert receiver.requests[0].headers["authorization"] == "Bearer a b"
+
+
+@pytest.mark.parametrize(("compression", "place", "mark"), [("gzip", 8, b"\4"), ("deflate", 0, b"\x78\1")])
+def test_compression_is_the_quickest(monkeypatch, compression, place, mark):
+    """Of gzip and zlib a byte says so."""
+    bodies = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+    with serving(Handler) as server:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.url)
+        sender = new_sender("traces")
+        sender.send(BODY * 50)
+        sender.close()
+
+    assert bodies[0][place : place + len(mark)] == mark
+
+
+def test_a_wait_that_an_endpoint_asks_for_is_over_with_its_next_answer_or_none(monkeypatch):
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        sender = new_sender("traces")
+        waits = [sender.retry_after]
+        for status, headers in ((429, {"Retry-After": "7"}), (200, {}), (429, {"Retry-After": "7"})):
+            receiver.status, receiver.headers = status, headers
+            sender.send(BODY)
+            waits.append(sender.retry_after)
+        sender.close()
+    sender.send(BODY)
+
+    assert [*waits, sender.retry_after] == [0, 7, 0, 7, 0]
+
+
+def test_so_it_is_over_grpc_and_what_was_said_of_an_earlier_request_is_forgotten(grpc_receiver):
+    import grpc
+
+    sender = new_sender("traces")
+    begin = sender.retry_after
+    grpc_receiver.code, grpc_receiver.details = grpc.StatusCode.UNAVAILABLE, "busy"
+    sender.send(BODY)
+    reasons = [sender.status.reason]
+    sender.retry_after = 7
+    grpc_receiver.code = None
+    sender.send(BODY)
+    reasons.append(sender.status.reason)
+    sender.close()
+
+    assert reasons == ["gRPC UNAVAILABLE: busy", ""]
+    assert (begin, sender.retry_after) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "is_insecure", "arrives"),
+    [
+        ("http://", "", True),
+        ("http://", "false", False),
+        ("", "true", True),
+        ("", "false", False),
+        ("", "", False),
+        ("https://", "true", False),
+    ],
+)
+def test_over_grpc_a_scheme_or_a_variable_says_whether_anything_is_encrypted(
+    grpc_receiver, monkeypatch, scheme, is_insecure, arrives
+):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", scheme + grpc_receiver.url.removeprefix("http://"))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_INSECURE", is_insecure)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    sender = new_sender("traces")
+    sender.send(BODY)
+    sender.close()
+
+    assert bool(grpc_receiver.spans) == arrives
+
+
+def test_an_endpoint_over_grpc_that_comes_back_is_found_at_once(monkeypatch):
+    """A channel of gRPC that could not connect waits for a second, and then for longer, before it tries again."""
+    pytest.importorskip("grpc")
+    with GrpcReceiver() as receiver:
+        port = receiver.url.rpartition(":")[2]
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    sender = new_sender("traces")
+    sender.send(BODY)
+    is_refused = [sender.status.is_refused]
+    with GrpcReceiver(port=port) as receiver:
+        sender.send(BODY)
+        is_refused.append(sender.status.is_refused)
+        sender.close()
+
+    assert is_refused == [True, False]
+    assert [span.name for span in receiver.spans] == ["sent"]
+
+
+def test_a_sender_that_is_closed_has_closed_its_connection(monkeypatch):
+    pieces = []
+
+    def answer():
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(20)
+            request = b""
+            while BODY not in request:
+                request += connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            pieces.append(connection.recv(1))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        sender = new_sender("traces")
+        sender.send(BODY)
+        session = sender._session  # held here: the garbage collection would close it, too
+        sender.close()
+        thread.join(30)
+
+    assert pieces == [b""]
+    assert session is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_a_connection_of_its_own(monkeypatch):
+    peers = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            peers.append(self.client_address)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with serving(Handler) as server:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.url)
+        sender = new_sender("traces")
+        sender.send(BODY)
+        if (child := os.fork()) == 0:
+            sender.send(BODY)
+            os._exit(int(sender.status.is_refused))
+        refused = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        sender.send(BODY)
+        sender.close()
+
+    of_parent, of_child, again = peers
+    assert (refused, again) == (0, of_parent)
+    assert of_child != of_parent
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_so_it_is_over_grpc(grpc_receiver):
+    sender = new_sender("traces")
+    sender.send(BODY)
+    if (child := os.fork()) == 0:
+        os._exit(int(sender._channel is not None))
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert sender._channel is not None
+    sender.close()
+
+
+def test_a_channel_that_is_let_go_of_is_closed(grpc_receiver):
+    sender = new_sender("traces")
+    sender.send(BODY)
+    channel = sender._channel
+    sender.close()
+
+    with pytest.raises(ValueError, match="closed channel"):
+        channel.unary_unary("/any")(b"")

@@ -201,18 +201,26 @@ def test_what_is_unknown_counts_as_nothing(folder):
 
 
 def test_what_is_gone_with_its_folder_is_counted_but_for_what_was_sent(tmp_path):
-    names = {"a": 3, "b": 5, "c": 7}
+    names = {"a": 3, "b": 5, "c": 7, "d": 9}
     (tmp_path / "b").write_bytes(b"")
-    (tmp_path / "c.sent").write_bytes(b"")
+    (tmp_path / "c.sent").write_bytes(b"12")
+    (tmp_path / "d.sent").write_bytes(b"")  # nobody has sent from it
     own = dict(names)
     of_folder = claims.count_vanished(tmp_path, own, {"a": 2}.get)
     everything = dict(names)
     of_nothing = claims.count_vanished(tmp_path / "gone", everything, {"a": 2}.get)
     of_file = claims.count_vanished(tmp_path / "b", dict(names), {}.get)
 
-    assert (of_folder, own) == (1, {"a": 2, "b": 5, "c": 7})
-    assert (of_nothing, everything) == (13, {"a": 2, "b": 0, "c": 0})
-    assert of_file == 15
+    assert (of_folder, own) == (10, {"a": 2, "b": 5, "c": 7, "d": 0})
+    assert (of_nothing, everything) == (22, {"a": 2, "b": 0, "c": 0, "d": 0})
+    assert of_file == 24
+
+
+def test_of_a_segment_that_is_gone_with_its_folder_this_process_knows_what_it_has_sent(tmp_path):
+    (tmp_path / "a.sent").write_bytes(b"00000000000000000012. ")
+    own = {"a": 3}
+
+    assert (claims.count_vanished(tmp_path, own, {"a": 2}.get), own) == (1, {"a": 2})
 
 
 def test_what_nobody_can_tell_is_not_lost(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What waits in a spool is sent in order, once, and what cannot be sent is counted."""
 
 import contextlib
+import errno
 import itertools
 import os
 import time
@@ -1080,3 +1081,24 @@ def test_who_writes_all_the_time_sends_also_what_others_have_left_since_and_othe
     shipper.ship()
     assert (endpoint.names[-1], shipper.has_others) == ("own", False)
     shipper.close()
+
+
+def test_a_segment_of_which_nobody_can_note_what_is_sent_waits_and_that_is_a_failure(folder, endpoint, monkeypatch):
+    write(folder, "a")
+    shipper = shipper_of(folder, endpoint)
+    open_file = Folder.open
+
+    def refuse(self, name, flags):
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return open_file(self, name, flags)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Folder, "open", refuse)
+        ship_all(shipper)
+        failures = [shipper.failure]
+    shipper._next_look = 0.0
+    ship_all(shipper)
+
+    assert [*failures, shipper.failure] == ["a file in it that says what is sent (Read-only file system)", ""]
+    assert endpoint.names == ["a"]

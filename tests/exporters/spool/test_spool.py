@@ -1,5 +1,6 @@
 """A program's spans wait in a spool: whatever the collector does, and however the program ends."""
 
+import errno
 import itertools
 import os
 import shutil
@@ -18,6 +19,7 @@ from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool import last_delivery
 from otelflow_exporters._spool.batches import CLOSED
+from otelflow_exporters._spool.claims import SUFFIX
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._spool.spool import Spool
@@ -417,6 +419,32 @@ def test_a_folder_that_is_replaced_by_another_keeps_no_program_from_its_work(rec
 
     assert counts_of(receiver) == {"after": 1}
     assert processor.dropped == {"vanished": 1}
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_where_no_file_can_be_made_any_more_everything_is_sent_all_the_same(receiver, folder, monkeypatch, is_later):
+    """A disk has room, and no inode for the file that says how far a segment is sent."""
+    processor = SpoolSpanProcessor(folder)
+    tracer = provider_with(processor)
+    if is_later:
+        tracer.start_span("made").end()
+    open_file = Folder.open
+
+    def refuse(self, name, flags):
+        if flags & os.O_CREAT and self.file(name) is None and (is_later or name.endswith(SUFFIX)):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open_file(self, name, flags)
+
+    monkeypatch.setattr(Folder, "open", refuse)
+    for _ in range(3 - is_later):
+        tracer.start_span("made").end()
+    is_flushed = processor.force_flush()
+    processor.shutdown()
+
+    assert is_flushed
+    assert counts_of(receiver) == {"made": 3}
+    assert processor.account == ("traces", "SpoolSpanProcessor", 3, 3, {})
+    assert not list(folder.glob("*.otlp*"))
 
 
 @pytest.mark.parametrize("instead", ["folder of others", "empty folder", "nothing", "link to it", "open to all"])
@@ -1065,7 +1093,7 @@ def test_of_a_segment_that_makes_room_what_was_sent_is_not_lost(receiver, folder
     with open_store(folder, kind="spool") as store:
         (file,) = segment_files(store)
         spool._count_removed(store, file)
-    spool.untold.tell()
+    spool.deferred.tell()
 
     assert processor.account == ("traces", "SpoolSpanProcessor", 10, 4, {"spool_full": 6})
     processor.shutdown()
@@ -1082,7 +1110,7 @@ def test_what_makes_room_of_an_earlier_process_with_the_same_number_is_lost(fold
     with open_store(folder, kind="spool") as store:
         (file,) = segment_files(store)
         processor._spool._count_removed(store, file)
-    processor._spool.untold.tell()
+    processor._spool.deferred.tell()
 
     assert (earlier.waiting, processor.dropped, processor.account.total) == (3, {"spool_full": 3}, 0)
     processor.shutdown()
@@ -1129,7 +1157,7 @@ def test_what_makes_room_of_another_spool_of_this_process_is_counted_by_that_alo
         (file,) = segment_files(store)
         first._spool._count_removed(store, file)
         store.remove(file.name)
-    first._spool.untold.tell()
+    first._spool.deferred.tell()
     wait_until(lambda: not second.waiting)
 
     assert (dict(first.dropped), dict(second.dropped)) == ({}, {"vanished": 3})
@@ -1295,7 +1323,7 @@ def test_an_item_that_cannot_be_encoded_is_lost_and_the_log_says_why(receiver, f
 
     spool = Spool(SPANS, folder, owner=SPANS)
     body = spool.encoded(odd)
-    spool.untold.tell()
+    spool.deferred.tell()
     spool.shutdown()
 
     assert (body, spool.dropped, spool.account.dropped) == (b"", {"encoding_failed": 1}, {"encoding_failed": 1})

@@ -89,7 +89,7 @@ def test_it_is_said_once_with_the_cure(spool, receiver, monkeypatch, caplog):
         processor.force_flush()
         processor._spool._next_tidying = 0.0
         processor._spool._tidy()
-        processor._spool.untold.tell()
+        processor._spool.deferred.tell()
         processor.shutdown()
 
     texts = [record.getMessage() for record in caplog.records]

@@ -368,14 +368,26 @@ def test_what_is_sent_and_not_read_is_seen_and_a_closed_connection_has_nothing(p
 def test_what_has_asked_is_known_and_what_says_nonsense_has_not(serve):
     output, asked = serve(), []
     output._connections.answer = asked.append
+    counts = []
 
     for request in (b"nonsense of four words\r\n\r\n", b"GET /metrics HTTP/1.0\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", output.port), 10) as connection:
             connection.sendall(request)
             while connection.recv(65_536):
                 pass
+        counts.append(len(asked))
 
-    assert len(asked) == 1
+    assert counts == [0, 1]
+
+
+def test_what_is_raised_for_a_request_is_a_warning_with_its_type_and_goes_on(caplog):
+    def application(environ, start_response):
+        raise ValueError("odd header")
+
+    with pytest.raises(ValueError, match="odd header"):
+        server.reported(application)({}, None)
+
+    assert caplog.messages == ["A request for /metrics could not be answered (ValueError: odd header)"]
 
 
 def test_each_connection_has_five_seconds_for_its_request_and_many_may_wait(monkeypatch):

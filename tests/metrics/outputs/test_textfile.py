@@ -116,6 +116,27 @@ def test_lines_that_are_no_metrics_are_left_out_with_one_warning_and_the_others_
     assert value(file.read_text(), semconv.FLOW_RUNS, flow="order", result="success", service="test") == 1
 
 
+@pytest.mark.parametrize("content", ["dear diary\n", "# a title\n\n- one\n- two\n"])
+def test_a_file_without_any_metrics_is_somebody_s_and_stays(tmp_path, content):
+    file = tmp_path / "diary.prom"
+    file.write_text(content)
+
+    done = python(f"metrics.use('textfile:{file}'); order().execute()")
+
+    assert file.read_text() == content
+    assert "holds no metrics; name a file of its own" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_file_of_zeros_as_a_crash_may_leave_is_written_anew(tmp_path):
+    file = tmp_path / "jobs.prom"
+    file.write_bytes(bytes(4_096))
+
+    python(f"metrics.use('textfile:{file}'); order().execute()")
+
+    assert value(file.read_text(), semconv.FLOW_RUNS, flow="order", result="success", service="test") == 1
+
+
 def test_a_carriage_return_in_a_name_costs_no_other_service_its_numbers(tmp_path):
     file = tmp_path / "jobs.prom"
     odd = r"a\rb\x0b\x1c\x85\u2028 {}=,\"\\ c"

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from otelflow._core.process import forks
-from otelflow_exporters._spool.untold import Untold
+from otelflow_exporters._spool.deferred import DeferredCalls
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.spools import counts_of, provider_with, run_program
 
@@ -61,14 +61,14 @@ def test_a_log_handler_that_ends_a_span_and_a_thread_that_warns_do_not_wait_for_
 
 def test_who_holds_the_lock_tells_once_it_has_let_go():
     lock, heard = forks.new_lock(), []
-    untold = Untold(lock)
-    untold.add(heard.append, "first")
+    deferred = DeferredCalls(lock)
+    deferred.add(heard.append, "first")
 
     with lock:
-        untold.tell()
+        deferred.tell()
         while_held = list(heard)
-    untold.tell()
-    untold.tell()
+    deferred.tell()
+    deferred.tell()
 
     assert (while_held, heard) == ([], ["first"])
 

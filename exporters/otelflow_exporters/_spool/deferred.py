@@ -1,4 +1,4 @@
-"""What happens to a spool while its lock is held, and is told without it."""
+"""Warnings and calls of a spool that come up while its lock is held, and are passed on when it is free."""
 
 import logging
 from collections import deque
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _logger: Final = own_logger("otelflow_exporters.spool")
 
 
-class Untold:
+class DeferredCalls:
     """Warnings and calls that wait until their thread has let go of *lock*.
 
     A log handler may end a span: it would wait for the lock, and whoever logs with the lock held for the handler.
@@ -30,7 +30,7 @@ class Untold:
 
     def add(self, call: Callable[..., object], *args: object) -> None:
         """Have *call*, which is foreign code, called with *args*."""
-        self._calls.append(partial(told, call, *args))
+        self._calls.append(partial(call_logged, call, *args))
 
     def warn(self, message: str, *args: object, error: Exception | None = None) -> None:
         """Have a warning logged."""
@@ -46,7 +46,7 @@ class Untold:
             call()
 
 
-def told(call: Callable[..., object], *args: object) -> None:
+def call_logged(call: Callable[..., object], *args: object) -> None:
     """Call *call*, which is foreign code, with *args*; an exception of it is logged."""
     try:
         call(*args)
