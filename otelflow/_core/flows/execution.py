@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Is there only in programs that submit tasks: what it knows need not be looked for in others
 FUTURES: Final = "otelflow._core.flows.future_inputs"
 
+_NO_ARGUMENTS: Final[tuple[tuple[Any, ...], dict[str, Any]]] = (), {}
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -152,8 +154,7 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
     def decorate(method: AsyncMethod[P, R]) -> AsyncMethod[P, R]:  # noqa: C901 as above
         @functools.wraps(method)
         async def execute_async(*owner: P.args, **keywords: P.kwargs) -> Any:  # noqa: C901 as above
-            args: tuple[Any, ...] = ()
-            kwargs: dict[str, Any] = {}
+            args, kwargs = _NO_ARGUMENTS
             if len(owner) != 1 or keywords:
                 refuse_arguments(method, owner)
             run = new_run(owner[0])
@@ -161,8 +162,7 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
                 return run
             try:
                 open_run(run)
-                if not isinstance(run.definition, Definition):  # there are futures in its arguments
-                    await run.definition.resolve_async(run)
+                _ = None if isinstance(run.definition, Definition) else await run.definition.resolve_async(run)
                 args, kwargs = run.definition.arguments(run)
                 value = run.definition.body(*args, **kwargs)
                 if id(type(value)) not in PLAIN and _is_awaited(run, value):
