@@ -55,10 +55,10 @@ class _Waiting:
         return self._definition.call(run)
 
     async def _call_later(self, run: Any) -> Any:
-        await self.resolve_async(run)
+        await self.settle(run)
         return await self._definition.call(run)
 
-    async def resolve_async(self, run: Run) -> None:
+    async def settle(self, run: Run) -> None:
         """Wait while the loop goes on, and let *run* be of the definition for which this stands."""
         for future in self._futures:
             if future.call is not None:
