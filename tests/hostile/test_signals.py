@@ -263,7 +263,7 @@ def print_afterwards():
 @pytest.mark.filterwarnings("ignore:flow 'outer', called at:RuntimeWarning")  # one that is interrupted before it runs
 @pytest.mark.parametrize("policies", [{}, {"retries": 1}, {"timeout": 60}], ids=["plain", "retries", "timeout"])
 def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_current(spans, alarm, policies):
-    """A span that is just being made, and that nobody has yet, cannot be ended: one of five or ten, here."""
+    """A span that is just being made, and that nobody has yet, cannot be ended, and is counted: one of five or ten."""
 
     @task(**policies)
     def inner():
@@ -279,7 +279,7 @@ def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_curren
 
     outer().execute()  # what is imported late is there: an interrupted import leaves Python's own files open
     chance = random.Random(7)
-    interrupted, lost = 0, dict(losses.dropped)
+    interrupted, lost = 0, losses.dropped.total()
     for _ in range(300):
         with contextlib.suppress(KeyboardInterrupt):
             interrupted += 1
@@ -292,7 +292,7 @@ def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_curren
 
     assert interrupted > 30
     assert spans.open_spans <= interrupted // 2
-    assert dict(losses.dropped) == lost
+    assert losses.dropped.total() - lost <= losses.dropped["traces", "start_failed"] <= interrupted // 2
 
 
 class JobTooLong(Exception):
@@ -338,7 +338,7 @@ def test_a_time_limit_that_a_signal_handler_raises_comes_out_wherever_it_falls(s
     gc.callbacks[:] = callbacks
 
     assert came_out >= 100 - len(ignored)
-    assert not losses.dropped
+    assert losses.dropped.total() == losses.dropped["traces", "start_failed"] <= 50  # of runs whose span is just made
     assert not losses.listener_errors
     assert current_run() is None
 
