@@ -94,12 +94,17 @@ class Claim:
         is_of_earlier = is_of_this_number and not is_watched_here(self.name) and not is_number_shared
         # Otherwise the file that says what was sent stays: whoever has written the segment reads it, if it lives.
         if is_own or is_of_earlier:
-            folder.remove(self.name + PROGRESS)
+            remove_mark(folder, self.name)
         self.release()
 
     def release(self, *, is_unlocked: bool = False) -> None:
         """Leave the segment to others, if that *is_unlocked* also while a child that was forked meanwhile lives."""
         self._file.close(is_unlocked=is_unlocked)
+
+
+def remove_mark(folder: Folder, name: str) -> None:
+    """Remove the file that says how far the segment *name* was sent."""
+    folder.remove(name + PROGRESS)
 
 
 def is_watched(folder: Folder, name: str) -> bool:
@@ -225,7 +230,7 @@ def write_loss(folder: Folder, name: str, lost: int) -> None:
         with contextlib.suppress(OSError):
             folder.write(file.name, _LOST + str(lost).encode())
             return
-    folder.remove(name + PROGRESS)
+    remove_mark(folder, name)
 
 
 def _lost_in(folder: Folder, name: str) -> int:

@@ -2,8 +2,7 @@
 
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._spool.batches import Read, read_range
-from otelflow_exporters._spool.claims import is_watched, unsent_ranges, write_loss
-from otelflow_exporters._store.ownership import PROGRESS
+from otelflow_exporters._spool.claims import is_watched, remove_mark, unsent_ranges, write_loss
 
 
 def unsent_in(folder: Folder, file: StoredFile, read: Read, *, own: int | None, sent: int | None) -> int | None:
@@ -31,5 +30,5 @@ def tell_writer(folder: Folder, name: str, lost: int) -> bool:
     if is_watched(folder, name):
         write_loss(folder, name, lost)
         return True
-    folder.remove(name + PROGRESS)
+    remove_mark(folder, name)
     return False

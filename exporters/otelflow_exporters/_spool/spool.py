@@ -17,7 +17,7 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.batches import CLOSED
-from otelflow_exporters._spool.claims import is_under_way, take_vanished
+from otelflow_exporters._spool.claims import is_under_way, remove_mark, take_vanished
 from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.deferred import DeferredCalls, call_logged
 from otelflow_exporters._spool.destination import destination_of
@@ -29,7 +29,6 @@ from otelflow_exporters._spool.shipper import Shipper, look
 from otelflow_exporters._spool.signals import Signal
 from otelflow_exporters._spool.warnings import Warnings
 from otelflow_exporters._store.limits import Limits, absolute
-from otelflow_exporters._store.ownership import PROGRESS
 from otelflow_exporters._store.records import LARGEST_RECORD, framed
 from otelflow_exporters._store.writer import SegmentWriter
 
@@ -312,7 +311,7 @@ class Spool:
             return is_free
         # Counted later: the lock is the writing program's most of the time, and this wait would hold that up.
         if self.writer.segments.pop(file.name, None) is not None:
-            folder.remove(file.name + PROGRESS)
+            remove_mark(folder, file.name)
             self.deferred.add(self._lose, "spool_full", count)
         elif not tell_writer(folder, file.name, count) and count:
             self.deferred.add(self._count_loss, "spool_full", count)
