@@ -181,13 +181,15 @@ class NotSubmittable(OtelflowError, TypeError):
 
 
 class UpstreamFailed(OtelflowError, RuntimeError):
-    """Raised by a future whose task was not run, since one that it waits for has failed: that is the ``__cause__``."""
+    """Raised for a task or flow that was not run, since one that it waits for has failed: that is the ``__cause__``."""
 
-    def __init__(self, task_name: str, upstream: str, error: BaseException) -> None:
+    def __init__(self, task_name: str, upstream: str, error: BaseException, kind: str = "task") -> None:
         if isinstance(error, UpstreamFailed) and error.__cause__ is not None:  # what it comes of in the end
             upstream, error = error.upstream, error.__cause__
         reason = error_text(type_name(error), safe_str(error, 200))
-        super().__init__(f"task {task_name!r} was not run: task {upstream!r}, which it waits for, failed with {reason}")
+        super().__init__(
+            f"{kind} {task_name!r} was not run: task {upstream!r}, which it waits for, failed with {reason}"
+        )
         self.upstream: str = upstream
         self.__cause__ = error
 
