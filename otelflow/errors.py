@@ -25,6 +25,8 @@ OtelflowError
 ├── RunNotResumable (LookupError)       a run that is unknown, has ended well, or goes on
 ├── StoreUnreadable (OSError)           the local store cannot be opened
 ├── TraceNotFound (LookupError)         no stored trace has this id
+├── ServerError                         a request was answered with a server's error
+├── ClientGone                          the client of a request went away before it had the whole answer
 └── MissingExtra (ImportError)          an optional package is not installed
 
 And one that is no error: Terminated (KeyboardInterrupt), by which ``otelflow run`` ends a program's flows on SIGTERM.
@@ -38,6 +40,7 @@ from otelflow._core.text.safe_str import brief_repr, error_text, safe_str, type_
 
 __all__ = [
     "BlockedLoop",
+    "ClientGone",
     "ConfigurationError",
     "DecoratedTwice",
     "FlowNotSetUp",
@@ -55,6 +58,7 @@ __all__ = [
     "ResultUnreadable",
     "RunNotResumable",
     "RunTimeout",
+    "ServerError",
     "StoreUnreadable",
     "TargetNotFound",
     "TargetNotImportable",
@@ -177,13 +181,15 @@ class NotSubmittable(OtelflowError, TypeError):
 
 
 class UpstreamFailed(OtelflowError, RuntimeError):
-    """Raised by a future whose task was not run, since one that it waits for has failed: that is the ``__cause__``."""
+    """Raised for a task or flow that was not run, since one that it waits for has failed: that is the ``__cause__``."""
 
-    def __init__(self, task_name: str, upstream: str, error: BaseException) -> None:
+    def __init__(self, task_name: str, upstream: str, error: BaseException, kind: str = "task") -> None:
         if isinstance(error, UpstreamFailed) and error.__cause__ is not None:  # what it comes of in the end
             upstream, error = error.upstream, error.__cause__
         reason = error_text(type_name(error), safe_str(error, 200))
-        super().__init__(f"task {task_name!r} was not run: task {upstream!r}, which it waits for, failed with {reason}")
+        super().__init__(
+            f"{kind} {task_name!r} was not run: task {upstream!r}, which it waits for, failed with {reason}"
+        )
         self.upstream: str = upstream
         self.__cause__ = error
 
@@ -307,3 +313,20 @@ class Terminated(KeyboardInterrupt):
         import signal  # noqa: PLC0415 it takes a thirtieth of an import of otelflow
 
         return 128 + signal.Signals[str(self)]
+
+
+class ServerError(OtelflowError):
+    """Ends the run of a request that was answered with a server's error; whoever asked gets the answer, not this.
+
+    It is the ``error.type`` of the run's span: nothing was raised in the program that one could name.
+    """
+
+    def __init__(self, status: int | str) -> None:
+        super().__init__(f"the answer was {status}")
+
+
+class ClientGone(OtelflowError):
+    """Ends the run of a request whose client went away before it had the whole answer: a cancellation."""
+
+    def __init__(self) -> None:
+        super().__init__("the client went away before it had the whole answer")

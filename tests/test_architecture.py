@@ -633,6 +633,7 @@ OWN_THREADS = {
     "otelflow.metrics._outputs.pull": "a server is ended with a time limit",
     "otelflow.runners._dask": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.runners._processes": "a pool of processes is ended beside the program",
+    "otelflow.runners._reaching": "a library that connects waits for ever where nothing answers",
     "otelflow.serve._job": "each run of a schedule has one, which can be told to end",
 }
 

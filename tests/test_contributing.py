@@ -4,6 +4,7 @@ So does docs/architecture.md, to which it sends who changes something that goes 
 """
 
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -22,8 +23,14 @@ BODY = "\n".join((TEXT[TEXT.index("## A run") : TEXT.index("## What may change")
 TABLE = TEXT[TEXT.index("|---|---|---|\n") : TEXT.index("## Set up")]
 ROWS = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| .*$", TABLE, re.MULTILINE)]
 PLACE = re.compile(r"`((?:otelflow|exporters|tests|docs|deploy)/[\w/.]*|[a-z]+\.yml)`")
-# Where a short path may begin
-PACKAGES = ("", "otelflow/", "otelflow/_core/", "exporters/otelflow_exporters/", "tests/", "docs/")
+#: Each item of a list and each paragraph, with the folder in which its paths begin
+ITEMS = [
+    (item, "otelflow/_core/" if "## A run, from top" in chapter else "")
+    for chapter in re.split(r"(?m)^(?=## )", BODY)
+    for item in re.split(r"\n(?=\s*(?:\d+\.|-|\|) |#|\n)", chapter)
+]
+FILE = re.compile(r"(?<![\w/])((?:[\w.-]+/)*[\w-][\w.-]*\.(?:py|md|toml|yml|yaml|txt))(?![\w/])")
+FOLDER = re.compile(r"`((?:[\w.-]+/)+)[\w.-]*`")
 #: What is named and is in no file of ours
 OF_OTHERS = {"NameTaskRunner", "opentelemetry-instrument", "title", "that_name", "shop.py", "../SECURITY.md"}
 
@@ -40,10 +47,17 @@ def sources():
 
 
 @cache
-def words():
-    readable = [path for path in sources() if path.suffix in (".py", ".toml", ".yml", ".md") or "." not in path.name]
-    text = "\n".join(path.read_text(errors="replace") for path in readable if path.name != Path(__file__).name)
+def words(*, is_of_tests):
+    readable = [path for path in sources() if path.suffix in (".py", ".toml", ".yml") or "." not in path.name]
+    own = [path for path in readable if ("tests" in path.relative_to(ROOT).parts[:1]) == is_of_tests]
+    text = "\n".join(path.read_text(errors="replace") for path in own if path.name != Path(__file__).name)
     return set(re.findall(r"[A-Za-z_][\w-]*", text)) | set(re.findall(r"\w+", text))
+
+
+def parts_of(item):
+    quoted = re.findall(r"`([A-Za-z_][\w.-]*)(?:\(.*?\))?`", item)
+    names = [name for name in quoted if not FILE.fullmatch(name) and name not in OF_OTHERS]
+    return {part for name in names for part in name.split(".") if part}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
@@ -63,18 +77,28 @@ def test_a_row_of_the_table_leads_to_a_recipe_and_to_places_that_are_there(row):
     assert [name for name, place in names if name.rpartition(".")[2] not in (ROOT / place).read_text()] == []
 
 
-def test_each_file_that_the_map_or_a_recipe_names_is_there():
-    files = {path.relative_to(ROOT).as_posix() for path in sources()}
-    ends = {place[place.index("/") :] if "/" in place else "/" + place for place in files} | {"/" + f for f in files}
-    missing = [
-        place
-        for place in re.findall(r"`([\w./-]+\.(?:py|md|toml|yml|txt))`", BODY)
-        if place not in OF_OTHERS
-        and not any(package + place in files for package in PACKAGES)
-        and not any(end.endswith("/" + place) for end in ends)
+def test_each_file_that_the_map_or_a_recipe_names_is_there_and_a_bare_name_lies_in_a_folder_that_its_step_names():
+    missing = []
+    for item, start in ITEMS:
+        paths = [path for path in FILE.findall(re.sub(r"\(\S+\)", "", item)) if path not in OF_OTHERS]
+        folders = {"", start} | {path.rpartition("/")[0] + "/" for path in paths if "/" in path}
+        folders |= {start + folder for folder in folders} | set(FOLDER.findall(item))
+        places = {path: ("", start) if "/" in path else folders for path in paths}
+        missing += [path for path in paths if not any((ROOT / place / path).is_file() for place in places[path])]
+
+    assert sum(len(FILE.findall(item)) for item, _ in ITEMS) > 100
+    assert missing == []
+
+
+def test_each_name_that_the_map_or_a_recipe_puts_into_a_file_is_there():
+    pairs = [
+        (name, ROOT / path if (ROOT / path).is_file() else ROOT / start / path)
+        for item, start in ITEMS
+        for name, path in re.findall(r"`([A-Za-z_][\w.]*)`\s+(?:in|of)\s+`([\w.-]+/[\w./-]+\.py)`", item)
     ]
 
-    assert missing == []
+    assert len(pairs) > 20
+    assert [pair for pair in pairs if not set(pair[0].split(".")) <= set(re.findall(r"\w+", pair[1].read_text()))] == []
 
 
 def test_each_folder_that_a_row_of_the_tree_names_is_in_its_package():
@@ -85,17 +109,26 @@ def test_each_folder_that_a_row_of_the_tree_names_is_in_its_package():
     assert [(package, name) for package, name in folders if not (ROOT / package.strip(" `") / name).is_dir()] == []
 
 
-def test_each_name_that_the_map_or_a_recipe_uses_is_in_the_tree():
-    names = {
-        part
-        for quoted in re.findall(r"`([A-Za-z_][\w.-]*)(?:\(.*?\))?`", BODY)
-        if not re.search(r"\.(?:py|md|toml|yml|txt)$", quoted) and quoted not in OF_OTHERS
-        for part in quoted.split(".")
-        if part
+def test_each_name_that_the_map_or_a_recipe_uses_is_in_the_product_or_where_tests_are_named_in_those():
+    product, tests = words(is_of_tests=False), words(is_of_tests=True)
+    absent = {
+        name
+        for item, _ in ITEMS
+        for name in parts_of(item)
+        if name not in product and not ("tests/" in item and name in tests)
     }
 
-    assert len(names) > 100
-    assert sorted(names - words()) == []
+    assert sum(len(parts_of(item)) for item, _ in ITEMS) > 100
+    assert sorted(absent) == []
+
+
+def test_the_page_of_settings_names_each_exporter_of_traces_of_ours():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    row = next(
+        line for line in (ROOT / "docs/settings.md").read_text().split("\n") if "| `OTEL_TRACES_EXPORTER` |" in line
+    )
+
+    assert [name for name in groups["opentelemetry_traces_exporter"] if f"`{name}`" not in row] == []
 
 
 def test_each_public_module_has_its_reason():

@@ -34,6 +34,8 @@ MADE = [
     errors.StoreUnreadable("text"),
     errors.TraceNotFound("text"),
     errors.MissingExtra("cli"),
+    errors.ServerError(503),
+    errors.ClientGone(),
     errors.Terminated("SIGTERM"),
 ]
 

@@ -34,7 +34,14 @@ def test_every_larger_example_is_listed_runs_by_one_command_and_is_tested_with_r
     tests = Path(__file__).parent / "stack/examples"
     pages = {file.parent.name: file.read_text(encoding="utf-8") for file in EXAMPLES.glob("*/README.md")}
 
-    assert {"before_and_after", "data_pipeline", "database", "microservices", "web_automation"} <= pages.keys()
+    assert {
+        "before_and_after",
+        "data_pipeline",
+        "database",
+        "microservices",
+        "nightly_report",
+        "web_automation",
+    } <= pages.keys()
     for name, page in pages.items():
         command = re.search(r"```sh\n(?:otelflow run|python) (\S+)", page)
         assert f"[{name}/]({name}/README.md)" in listed

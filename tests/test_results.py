@@ -56,7 +56,9 @@ def test_a_key_of_nothing_is_one_clear_error(key):
 
 
 def test_what_another_serializer_has_written_is_not_read(keys):
-    with pytest.raises(ResultUnreadable, match="written with result_serializer='json', and 'pickle' is to read it"):
+    with pytest.raises(
+        ResultUnreadable, match="written with result_serializer='json': read it with that, not 'pickle'"
+    ):
         load(keys[1], result_serializer="pickle")
     with pytest.raises(ConfigurationError, match=r"^load\(\): there is no result_serializer 'jsn'"):
         load(keys[1], result_serializer="jsn")

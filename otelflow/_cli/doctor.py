@@ -58,7 +58,7 @@ _CURES: Final = (
         "handshake failed",
         "if nothing there speaks TLS, write http:// in {name}; else look at OTEL_EXPORTER_OTLP_CERTIFICATE",
     ),
-    ("parsing http/2", f"{_GRPC} over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+    ("no grpc is spoken", f"{_GRPC} over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
     *(
         (words, "is the host in {name} spelt right?")
         for words in ("name or service", "name resolution", "dns resolution", "lookup", "nodename", "getaddrinfo")

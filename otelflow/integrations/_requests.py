@@ -10,7 +10,7 @@ from typing import Any, Final
 from opentelemetry import trace
 
 from otelflow import Flow_Run__Config, flow, semconv
-from otelflow.errors import ConfigurationError
+from otelflow.errors import ConfigurationError, ServerError
 
 #: Other methods are one, so that nobody who asks for nonsense makes series of it
 METHODS: Final = frozenset(
@@ -24,20 +24,6 @@ _logger: Final = logging.getLogger("otelflow")
 
 #: Whether a request is a flow, or what tells its name
 Flows = bool | Callable[[Any], str | None]
-
-
-class ServerError(Exception):
-    """Ends the run of a request that was answered with a server's error; its caller gets the answer."""
-
-    def __init__(self, status: int | str) -> None:
-        super().__init__(f"the answer was {status}")
-
-
-class ClientGone(Exception):
-    """Ends the run of a request whose client went away before it had the whole answer: a cancellation."""
-
-    def __init__(self) -> None:
-        super().__init__("the client went away before it had the whole answer")
 
 
 class FlowsByName:

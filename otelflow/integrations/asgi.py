@@ -3,7 +3,8 @@
 from typing import Final
 
 from otelflow import continue_trace, force_flush
-from otelflow.integrations._requests import ClientGone, Flows, Requests, ServerError, describe, describe_answer, joined
+from otelflow.errors import ClientGone, ServerError
+from otelflow.integrations._requests import Flows, Requests, describe, describe_answer, joined
 from otelflow.integrations._types import AsgiApplication, Message, Receive, Scope, Send
 from otelflow.metrics import asgi_app
 

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 from opentelemetry import context
 
 from otelflow import continue_trace
-from otelflow.errors import ConfigurationError, MissingExtra
-from otelflow.integrations._requests import Requests, ServerError, describe, describe_answer
+from otelflow.errors import ConfigurationError, MissingExtra, ServerError
+from otelflow.integrations._requests import Requests, describe, describe_answer
 from otelflow.integrations._types import WsgiApplication
 from otelflow.metrics import wsgi_app
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from otelflow import Flow, continue_trace
-from otelflow.errors import MissingExtra
+from otelflow.errors import MissingExtra, ServerError
 from otelflow.integrations import wsgi
-from otelflow.integrations._requests import Flows, Requests, ServerError, describe, describe_answer
+from otelflow.integrations._requests import Flows, Requests, describe, describe_answer
 from otelflow.integrations._types import Environ, StartResponse
 
 if TYPE_CHECKING:

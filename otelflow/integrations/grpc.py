@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 
 from otelflow import continue_trace, semconv
-from otelflow.errors import MissingExtra
-from otelflow.integrations._requests import ClientGone, Flows, FlowsByName, ServerError, joined
+from otelflow.errors import ClientGone, MissingExtra, ServerError
+from otelflow.integrations._requests import Flows, FlowsByName, joined
 from otelflow.integrations._steps import Steps
 
 if TYPE_CHECKING:

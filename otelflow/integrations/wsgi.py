@@ -4,7 +4,8 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final
 
 from otelflow import continue_trace
-from otelflow.integrations._requests import ClientGone, Flows, Requests, ServerError, describe, describe_answer
+from otelflow.errors import ClientGone, ServerError
+from otelflow.integrations._requests import Flows, Requests, describe, describe_answer
 from otelflow.integrations._steps import Steps
 from otelflow.integrations._types import Environ, StartResponse, WsgiApplication
 from otelflow.metrics import wsgi_app

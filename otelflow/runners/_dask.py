@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from otelflow._core.process import forks
 from otelflow.errors import MissingExtra
-from otelflow.runners import _sender, _withdrawals
+from otelflow.runners import _reaching, _sender, _withdrawals
 
 _CURE: Final = "look whether the cluster is there: client.scheduler_info()"
 
@@ -61,6 +61,12 @@ class Dask(_sender.Sender):
         for (future, sent), report in zip(calls, reports, strict=True):
             self.end(sent, future.result if report is None else functools.partial(bytes, report))
         super().answered(answer)  # which has failed, perhaps
+
+    def fail(self, sent: _sender.Sent, error: BaseException) -> None:
+        """Do as every sender; a client of the user's may be closed while its flow runs."""
+        if getattr(self._client, "status", None) in ("closing", "closed"):
+            self._cure = "its client is closed: keep it open until the flow has ended"
+        super().fail(sent, error)
 
     def cancel(self, session: Any, key: str) -> bool:
         """Let a thread ask the workers not to begin it: its future tells what became of it."""
@@ -129,13 +135,18 @@ class DaskTaskRunner:
         try:
             import dask.config  # noqa: PLC0415 an extra
             from distributed import Client, LocalCluster  # noqa: PLC0415
+            from distributed.comm.addressing import get_address_host_port  # noqa: PLC0415
         except ImportError:
             raise MissingExtra("dask") from None
         new_client: Any = Client  # it has no types
         new_cluster: Any = LocalCluster
         exits = contextlib.ExitStack()
         if self.address is not None:
-            return Dask(exits.enter_context(new_client(self.address, set_as_default=False)), exits, is_own=False)
+            if "://" not in str(self.address):  # a client that cannot begin hangs at exit
+                get_address_host_port(self.address)
+            connect = functools.partial(new_client, self.address, set_as_default=False)
+            client = exits.enter_context(_reaching.connected(str(self.address), connect))
+            return Dask(client, exits, is_own=False)
         keywords = {"threads_per_worker": 1, "dashboard_address": None, **self.cluster}
         # Dask would run a task again whose worker was killed: who asks for that says retries=.
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):

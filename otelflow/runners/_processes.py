@@ -52,7 +52,7 @@ class Processes:
         try:
             pool, answer = self._send(order)
         except Exception as error:  # noqa: BLE001 a process cannot begin; the call has begun for who asks
-            _remote.lost(call, error, started_ns, _NO_PROCESS)
+            _remote.end_lost_call(call, error, started_ns, _NO_PROCESS)
             finished()
             return
         answer.add_done_callback(lambda done: self._answered(call, finished, pool, done, started_ns))
@@ -77,12 +77,12 @@ class Processes:
         if error is None:
             with self._lock:
                 self._idle.append(pool)
-            _remote.arrived(call, answer.result())
+            _remote.take_report(call, answer.result())
         else:
             # Python 3.13 tells that one is broken with the lock held that shutdown() takes, and its end as an object.
             if not isinstance(error, concurrent.futures.BrokenExecutor):
                 self._drop(pool)
-            _remote.lost(call, error, started_ns)
+            _remote.end_lost_call(call, error, started_ns)
         finished()
 
     def _new_pool(self) -> concurrent.futures.Executor:
@@ -218,11 +218,11 @@ class Executor:
         is_taken_back = answer.cancelled() and call.cancel_sent is None
         error = concurrent.futures.CancelledError() if answer.cancelled() else answer.exception()
         if error is None:
-            _remote.arrived(call, answer.result())
+            _remote.take_report(call, answer.result())
         elif not is_taken_back:
             if isinstance(error, concurrent.futures.BrokenExecutor):
                 note_end(self._executor, error)
-            _remote.lost(call, error, started_ns)
+            _remote.end_lost_call(call, error, started_ns)
         finished()
 
     def close(self) -> None:

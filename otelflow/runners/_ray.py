@@ -7,7 +7,7 @@ import sys
 from typing import Any, Final
 
 from otelflow.errors import MissingExtra
-from otelflow.runners import _sender, _withdrawals
+from otelflow.runners import _reaching, _sender, _withdrawals
 
 _CURE: Final = "look whether the cluster is there: ray status"
 
@@ -83,7 +83,12 @@ class RayTaskRunner:
         keywords = {"include_dashboard": False, "log_to_driver": True, "logging_level": "warning", **self.keywords}
         if self.address is None:  # its processes import what this one does
             keywords.setdefault("runtime_env", {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}})
-        ray.init(address=self.address, **keywords)
+        address = str(self.address or os.environ.get("RAY_ADDRESS") or "")  # as Ray itself has it
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if host and port.isdecimal():  # Ray tries for minutes, and logs what only its developers understand
+            _reaching.reach(address, host.strip("[]"), int(port))
+        with _reaching.told_when_silent(address or "Ray, which begins one on this machine"):
+            ray.init(address=self.address, **keywords)
         return Ray(ray, is_own=True)
 
 

@@ -142,7 +142,7 @@ def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
     return f"it cannot be sent ({safe_str(error, _TEXT)})", "send what pickle takes"
 
 
-def arrived(call: Any, pickled: bytes) -> None:
+def take_report(call: Any, pickled: bytes) -> None:
     """End *call* with the report that came: what it says happens in the flow."""
     try:
         report: _reports.Report | str = pickle.loads(pickled)  # noqa: S301 a process that this one has started sent it
@@ -162,7 +162,7 @@ def arrived(call: Any, pickled: bytes) -> None:
 
 
 def happen(call: Any, report: _reports.Report) -> None:
-    """Do as ``arrived``, in the context of *call*."""
+    """Do as ``take_report``, in the context of *call*."""
     parent = current_run()
     flow_run = call.session.flow_run
     try:
@@ -343,13 +343,13 @@ def write_report(run: Run, report: _reports.RunReport) -> None:
         run.span = NonRecordingSpan(_context(report))
 
 
-def lost(call: Any, error: BaseException, started_ns: int, cure: str = "look for a lack of memory") -> None:
+def end_lost_call(call: Any, error: BaseException, started_ns: int, cure: str = "look for a lack of memory") -> None:
     """End *call*, whose process was killed or crashed: its span, made here, says so."""
     call.context.run(end_lost, call, error, started_ns, cure)
 
 
 def end_lost(call: Any, error: BaseException, started_ns: int, cure: str) -> None:
-    """Do as ``lost``, in the context of *call*."""
+    """Do as ``end_lost_call``, in the context of *call*."""
     if call.session.is_given_up:  # which has killed it
         call.end_unrun(Ending(semconv.CANCELLATION, CancelledError()), started_ns)
         return

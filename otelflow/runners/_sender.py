@@ -63,7 +63,7 @@ class Sender:
             self.withdraw(sent)
             return
         try:
-            _remote.arrived(call, text)
+            _remote.take_report(call, text)
         finally:
             finished()
 
@@ -71,7 +71,7 @@ class Sender:
         """End a call that *error* has kept from coming back."""
         call, finished, started_ns = sent
         try:
-            _remote.lost(call, error, started_ns, self._cure)
+            _remote.end_lost_call(call, error, started_ns, self._cure)
         finally:
             finished()
 

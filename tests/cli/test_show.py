@@ -346,9 +346,9 @@ def test_a_large_artifact_comes_out_whole(stored):
 
 def test_of_an_artifact_that_was_cut_the_beginning_comes_out_and_it_says_so(otelflow, flows):
     body = "    this_flow.add_flow_artifact(key='heap', data='x' * 10**6)"
-    source = f"\n\n@flow\ndef leave_too_much(this_flow=None):\n{body}\n"
-    (flows / "flows.py").write_text((flows / "flows.py").read_text() + source)
-    otelflow("run", "flows.py:leave_too_much")
+    source = f"from otelflow import flow\n\n\n@flow\ndef leave_too_much(this_flow=None):\n{body}\n"
+    (flows / "much.py").write_text(source)
+    otelflow("run", "much.py:leave_too_much")
 
     done = otelflow("show", "--artifact", "heap")
 

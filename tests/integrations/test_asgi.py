@@ -87,7 +87,7 @@ def test_the_run_ends_when_the_client_has_gone(spans):
 
     assert spans.open_spans == 0
     assert spans.one("flow GET").attributes["otelflow.run.result"] == "cancellation"
-    assert spans.one("flow GET").attributes["error.type"].endswith("ClientGone")
+    assert spans.one("flow GET").attributes["error.type"] == "otelflow.errors.ClientGone"
 
 
 async def streaming(scope, receive, send):

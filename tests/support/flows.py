@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from otelflow import flow, task
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import engine
@@ -73,3 +75,24 @@ def opened(name="bare", parent=None):
     run = Part(parent, name, settings())
     engine.open_run(run)
     return run
+
+
+class Shaky:
+    """Raises until it is mended."""
+
+    def __init__(self):
+        self.is_mended = False
+        self.calls = []
+
+    def __call__(self, value):
+        self.calls.append(value)
+        if not self.is_mended:
+            raise LookupError("not yet")
+        return value
+
+
+def stopped(run):
+    """Execute *run*, which raises LookupError, and return its id."""
+    with pytest.raises(LookupError):
+        run.execute()
+    return run.flow_id

@@ -4,12 +4,12 @@ import functools
 import sys
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, Literal, Never, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Never, ParamSpec, TypeVar, Unpack, overload
 
 from otelflow._core.flows.calls import call_of, caller
 from otelflow._core.flows.declared import declare_flow
 from otelflow._core.flows.definition import Definition, decorate
-from otelflow._core.flows.execution import ExecutedRun
+from otelflow._core.flows.execution import FUTURES, ExecutedRun
 from otelflow._core.flows.flow import Flow, go_on
 from otelflow._core.flows.flow_run import new_flow_id, new_flow_run
 from otelflow._core.flows.flow_state import FlowState, fresh_copy
@@ -84,7 +84,8 @@ def _flow_of(definition: Definition, options: dict[str, Any]) -> Callable[..., F
         function = definition.drive(lambda args, kwargs: new_flow_run(set_up(args, kwargs), definition))
     else:
         function = call_of(new_flow)
-    vars(function).update(resume=resume, execute=functools.partial(refuse_execute, definition))
+    vars(function)["execute"] = functools.partial(refuse_execute, definition)
+    definition.methods = {"resume": resume}
     return function
 
 
@@ -145,9 +146,6 @@ def flow(target: Any = None, /, **options: Any) -> Any:
 show_keywords(flow, FlowOptions)
 
 
-_FUTURES: Final = "otelflow._core.flows.future_inputs"
-
-
 def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Any]:
     """Return the function that *definition* becomes by ``@task``."""
     task_id = bounded_name(options.get("task_id") or "")
@@ -162,30 +160,25 @@ def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., A
         call.task_id = task_id or new_id("task_id__")
         call.raise_on_error = raise_on_error
         run = new_task_run(call, definition)
-        if _FUTURES in sys.modules:  # the program submits tasks
-            sys.modules[_FUTURES].fill_in(run)
+        if FUTURES in sys.modules:  # the program submits tasks
+            sys.modules[FUTURES].fill_in(run)
         return run
 
+    def submit(*args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
+        """Let the task run side by side with the flow; the future has what comes of it."""
+        from otelflow._core.flows import future_calls  # noqa: PLC0415 only for programs that submit tasks
+
+        return future_calls.submit(definition, wait_for, args, kwargs)
+
+    def map_(*args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
+        """Submit the task once for each row of arguments."""
+        from otelflow._core.flows import future_calls  # noqa: PLC0415 as above
+
+        return future_calls.submit_each(definition, wait_for, args, kwargs)
+
     definition.new_run = new_run
-    definition.methods = {
-        "submit": functools.partial(_submit, definition),
-        "map": functools.partial(_map, definition),
-    }
+    definition.methods = {"submit": submit, "map": map_}
     return definition.drive(new_run)
-
-
-def _submit(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
-    """Let the task run side by side with the flow; the future has what comes of it."""
-    from otelflow._core.flows.future_calls import submit  # noqa: PLC0415 only for programs that submit tasks
-
-    return submit(definition, wait_for, args, kwargs)
-
-
-def _map(definition: Definition, /, *args: Any, wait_for: Any = (), **kwargs: Any) -> Any:
-    """Submit the task once for each row of arguments."""
-    from otelflow._core.flows.future_calls import submit_each  # noqa: PLC0415 as above
-
-    return submit_each(definition, wait_for, args, kwargs)
 
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ class Definition:
         watch()
         self.owner, self.target, self.options = owner, target, options
         self.decorated: Callable[..., Any] | None = None
-        #: Of a task: what makes the run of a call, and what the decorated function can do besides
+        #: What makes the run of a call, of a task; and what the decorated function can do besides
         self.new_run: drivers.NewRun | None = None
         self.methods: Mapping[str, Callable[..., Any]] = _NO_OPTIONS
         self.name = "" if name == "<lambda>" else bounded_name(name)
@@ -362,7 +362,10 @@ def _decorate(
     decorated = functools.wraps(target, copied)(wrap(definition, options))
     definition.decorated = decorated
     vars(decorated)[_MARK] = definition
-    vars(decorated).update(definition.methods)
+    for name, method in definition.methods.items():
+        method.__name__, method.__qualname__ = name, f"{decorated.__qualname__}.{name}"  # by which pickle finds it
+        method.__module__ = decorated.__module__
+        setattr(decorated, name, method)
     for name in _OF_CACHES:
         if hasattr(target, name):
             setattr(decorated, name, getattr(target, name))

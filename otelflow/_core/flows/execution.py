@@ -6,7 +6,7 @@ decorated says what they return in the end.
 
 import functools
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Never, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Never, ParamSpec, TypeVar
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, Kind
@@ -19,6 +19,11 @@ from otelflow.errors import UnfillableParameter
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
+
+#: Is there only in programs that submit tasks: what it knows need not be looked for in others
+FUTURES: Final = "otelflow._core.flows.future_inputs"
+
+_NO_ARGUMENTS: Final[tuple[tuple[Any, ...], dict[str, Any]]] = (), {}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -149,8 +154,7 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
     def decorate(method: AsyncMethod[P, R]) -> AsyncMethod[P, R]:  # noqa: C901 as above
         @functools.wraps(method)
         async def execute_async(*owner: P.args, **keywords: P.kwargs) -> Any:  # noqa: C901 as above
-            args: tuple[Any, ...] = ()
-            kwargs: dict[str, Any] = {}
+            args, kwargs = _NO_ARGUMENTS
             if len(owner) != 1 or keywords:
                 refuse_arguments(method, owner)
             run = new_run(owner[0])
@@ -158,6 +162,7 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
                 return run
             try:
                 open_run(run)
+                _ = await run.definition.settle(run) if hasattr(run.definition, "settle") else None  # futures
                 args, kwargs = run.definition.arguments(run)
                 value = run.definition.body(*args, **kwargs)
                 if id(type(value)) not in PLAIN and _is_awaited(run, value):

@@ -246,7 +246,7 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
         What it was called with is known; whatever else the flow has (attributes, ``data``) is that of this object.
 
         Returns the flow. Raises RunNotResumable for a run that is not known, has ended well, goes on, or is another
-        flow's, and for a flow without ``persist_result=True``; FlowNotSetUp when it has nothing to run; OSError and
+        flow's, and for a flow without ``persist_result=True``; FlowNotSetUp when it has nothing to run;
         ResultUnreadable when what is kept cannot be read.
 
         >>> class Nightly(Flow):

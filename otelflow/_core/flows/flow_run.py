@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from otelflow import semconv
 from otelflow._core import inside
 from otelflow._core.flows.definition import Definition, shown_value
-from otelflow._core.flows.execution import ExecutedRun
+from otelflow._core.flows.execution import FUTURES, ExecutedRun
 from otelflow._core.flows.flow_state import id_of, name_of
 from otelflow._core.inside import messages, print_capture
 from otelflow._core.process import clock
@@ -157,4 +157,6 @@ def new_flow_run(flow: "HeldFlow", definition: Definition) -> ExecutedRun:
     if not definition.is_generator:
         state.return_value = None
     state.status, state.started_ns, state.duration = semconv.RUNNING, clock.time_ns(), None
+    if FUTURES in sys.modules:
+        sys.modules[FUTURES].fill_in(run)
     return run

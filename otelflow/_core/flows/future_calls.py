@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from otelflow._core.runs.run import Run
 
 _COROUTINE: Final = "coroutine"
+_UNMAPPED: Final = id(unmapped)
 
 
 class Call:
@@ -145,12 +146,14 @@ class Call:
         """End it with *error*, if this thread was to end it: as after Ctrl-C between any two steps."""
         if self.taker != get_ident() or self.is_ended:
             return
+        is_told = not is_open(self.future)  # perhaps not to all that wait for it
         run = self.run_of_task
         if (run is None or not run.is_closed) and comes_from_outside(error):
             self._end_apart(ending_of(error, was_called=True))
         else:
             self.end(None, error)
-        tell_again(self.future)
+        if is_told:
+            tell_again(self.future)
 
     def give_up(self, error: BaseException) -> None:
         """End it with *error*, which has come while it was handed over, unless it runs."""
@@ -329,9 +332,15 @@ class Call:
             raise
 
 
+def _whole(value: Any) -> Any:
+    return value.value if isinstance(value, unmapped) else value
+
+
 def submit(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
     """Return the future of one call. Raises NotSubmittable."""
     check_submittable(definition, args)
+    if _UNMAPPED in map(id, map(type, (*args, *kwargs.values()))):  # each call of submit() gets it whole anyway
+        args, kwargs = tuple(map(_whole, args)), {name: _whole(value) for name, value in kwargs.items()}
     if type(wait_for) is not tuple or wait_for:
         wait_for = checked_wait_for(definition.name, wait_for)
     call = Call(definition, args, kwargs, upstream_of(wait_for, args, kwargs), session_here())
@@ -345,7 +354,7 @@ def submit(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[s
 
 def submit_each(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FutureList[Any]:
     """Return the futures of one call for each row of arguments. Raises NotSubmittable."""
-    check_submittable(definition, [value.value if isinstance(value, unmapped) else value for value in args])
+    check_submittable(definition, [*map(_whole, args)])
     rows = rows_of(definition.name, args, kwargs)
     session = session_here()
     upstream = upstream_of(checked_wait_for(definition.name, wait_for), (), {})

@@ -1,4 +1,4 @@
-"""A task that is called, not submitted, with futures: it waits for them, and gets their values."""
+"""What is called, not submitted, with futures: it waits for them, and gets their values."""
 
 from typing import Any
 
@@ -55,12 +55,16 @@ class _Waiting:
         return self._definition.call(run)
 
     async def _call_later(self, run: Any) -> Any:
+        await self.settle(run)
+        return await self._definition.call(run)
+
+    async def settle(self, run: Run) -> None:
+        """Wait while the loop goes on, and let *run* be of the definition for which this stands."""
         for future in self._futures:
             if future.call is not None:
                 future.call.help_in_thread()
             await until_done(future)
         self._resolve(run)
-        return await self._definition.call(run)
 
     def _resolve(self, run: Run) -> None:
         """Give *run* the results in place of the futures, and link its span to theirs."""
@@ -71,9 +75,11 @@ class _Waiting:
         broken = first_failed(self._futures)
         if broken is not None:
             broken.was_asked = True
-            raise UpstreamFailed(definition.name, broken.task_name, failure_of(broken))
+            raise UpstreamFailed(definition.name, broken.task_name, failure_of(broken), run.kind)
         run.args, run.kwargs = resolved(run.args), resolved(run.kwargs)
-        run.task.task_args, run.task.task_kwargs = run.args, run.kwargs
+        if run.task is not None:
+            run.task.task_args, run.task.task_kwargs = run.args, run.kwargs
         if definition.records_arguments:
-            for key, value in definition.recorded_parameters(run.args, run.kwargs, semconv.TASK_RUN_NAME).items():
+            name = semconv.FLOW_RUN_NAME if run.task is None else semconv.TASK_RUN_NAME
+            for key, value in definition.recorded_parameters(run.args, run.kwargs, name).items():
                 spans.note(run, key, value)

@@ -19,7 +19,7 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 def attempt_of(definition: Definition, run_id: object, flow_name: str) -> tuple[Definition, Call]:
     """Return the definition of a new attempt of the run *run_id* of the flow *flow_name*, and its arguments.
 
-    Raises RunNotResumable, ResultUnreadable, OSError.
+    Raises RunNotResumable, ResultUnreadable.
     """
     options = {**definition.options, "is_resumed": True}
     keeping = keeping_of(definition.target, options) if options.get("persist_result") else None

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import pickle
 import string
 import weakref
@@ -19,11 +20,11 @@ from otelflow._core.results.plain_values import canonical
 from otelflow._core.results.records import Record, unpacked
 from otelflow._core.results.storage import FolderStorage, ResultStorage
 from otelflow._core.runs.run import Run
-from otelflow._core.text.safe_str import comes_from_outside
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside, error_text, safe_str, type_name
 from otelflow.errors import ResultNotStorable, ResultUnreadable, RunNotResumable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: How the run of a flow stands, in what is kept of it
 RUNNING: Final = "running"
@@ -91,13 +92,15 @@ class Progress:
         is_tried_again = any(run.attempt > 1 for run in runs)
         since = min(self._since, self._began) if is_tried_again else self._since
         attempt: Run | None = None  # the one of the task or flow directly around it, which are further out
-        for run in runs:
+        for place, run in enumerate(runs):
             if run.attempt:
                 attempt = run
                 continue
             if run.kind == "task":
                 with contextlib.suppress(ResultNotStorable):  # it is not kept itself, so its inputs need make no key
-                    return Scope(self.call_key(run), attempt, since)
+                    key = self.call_key(run)
+                    # An attempt further out calls it anew, and then it makes the same calls.
+                    return Scope(key, attempt or next((run for run in runs[place:] if run.attempt), None), since)
             if run.kind and _open.progress.get(run) is not self:
                 attempt = None
         return Scope(self.identity, attempt, since)
@@ -251,9 +254,10 @@ class FlowStep:
     def _begin(self, around: Progress | None) -> None:
         keeping, run = self._keeping, self._run
         identity, since = run.flow_run_id or "", math.inf
-        if around is not None:
+        if keeping.is_resumed:
+            since = 0.0
+        elif around is not None:
             identity, since = _identity_in(around, run)
-        since = 0.0 if keeping.is_resumed else since
         self._storage = storage = keeping.storage(None if around is None else around.storage)
         self._key = key_of(identity)
         self._value_key = digest("value of a flow", identity)
@@ -263,7 +267,9 @@ class FlowStep:
             return
         earlier = keeping.read(storage, self._key, since)
         if earlier is None and keeping.is_resumed:
-            raise RunNotResumable(f"run {identity} is not kept any more")
+            raise RunNotResumable(f"run {identity} is not kept any more: begin a new one")
+        if earlier is not None and keeping.is_resumed and earlier.value["state"] == SUCCEEDED:
+            raise RunNotResumable(f"run {identity} has ended well meanwhile: there is nothing to resume")
         attempt = 1 if earlier is None else earlier.value["attempt"] + 1
         self._checkpoint = {
             "flow": code_name_of(run),
@@ -340,30 +346,55 @@ class Checkpoint(NamedTuple):
 def checkpoint_of(keeping: Keeping, run_id: str, flow: str) -> Checkpoint:
     """Return what is kept of the run *run_id* of *flow*.
 
-    Raises RunNotResumable when there is nothing, or nothing to resume; ResultUnreadable, OSError.
+    Raises RunNotResumable when there is nothing, or nothing to resume; ResultUnreadable.
     """
-    storage, key = keeping.storage(), key_of(run_id)
-    content = storage.read(key)
+    storage, key, name = keeping.storage(), key_of(run_id), brief_repr(run_id, 100).strip("'")
+    with _unusable(name, storage):
+        content = storage.read(key)
+        value = {} if content is None else unpacked(content, key, keeping.serializer).value
+        fields = [] if content is None else [value[field] for field in (*Checkpoint._fields, "state")]
     if content is None:
-        is_trace = run_id.isalnum() and set(run_id) <= set(string.hexdigits)
-        hint = f"; is it a trace id? 'otelflow show {run_id}' names the run" if is_trace else ""
-        raise RunNotResumable(
-            f"No run {run_id!r} is kept in {storage!r}: give the otelflow.flow.run.id of one that was begun with "
-            f"persist_result=True, and is not older than what is kept there{hint}"
-        )
-    try:
-        value = unpacked(content, key, keeping.serializer).value
-        checkpoint = Checkpoint(*(value[name] for name in Checkpoint._fields))
-        state = value["state"]
-    except (ResultUnreadable, KeyError, TypeError) as error:
-        raise ResultUnreadable(f"What is kept of run {run_id} in {storage!r} cannot be used: {error}") from None
+        raise RunNotResumable(_why_unknown(storage, run_id, name))
+    checkpoint, state = Checkpoint(*fields[:-1]), fields[-1]
     if checkpoint.flow != flow:
-        raise RunNotResumable(f"Run {run_id} is one of flow {checkpoint.flow}, not of {flow}")
+        cure = "name that one"
+        if checkpoint.flow.rpartition(os.sep)[2] == flow.rpartition(os.sep)[2]:
+            cure = "a flow outside of a package is known by its file: resume it from there"
+        raise RunNotResumable(f"Run {name} is one of flow {checkpoint.flow}, not of {flow}; {cure}")
     if state == SUCCEEDED:
-        raise RunNotResumable(f"Run {run_id} has ended well: there is nothing to resume")
+        raise RunNotResumable(f"Run {name} has ended well: there is nothing to resume")
     acquire = getattr(storage, "acquire", None)
-    unlock = None if acquire is None or key in _open.owners else acquire(key)
+    with _unusable(name, storage):
+        unlock = None if acquire is None or key in _open.owners else acquire(key)
     if key in _open.owners or (acquire is not None and unlock is None):
-        raise RunNotResumable(f"Run {run_id} goes on, in this process or another: end it before it is resumed")
+        raise RunNotResumable(f"Run {name} goes on, in this process or another: end it before it is resumed")
     keeping.unlock(unlock)
     return checkpoint
+
+
+@contextlib.contextmanager
+def _unusable(name: str, storage: ResultStorage) -> "Iterator[None]":
+    """Raise ResultUnreadable for whatever is raised of what *storage* keeps of the run *name*."""
+    try:
+        yield
+    except Exception as error:  # a storage of the user's, or a disk, may raise anything
+        if comes_from_outside(error):
+            raise
+        reason = error if isinstance(error, ResultUnreadable) else error_text(type_name(error), safe_str(error, 300))
+        raise ResultUnreadable(
+            f"What is kept of run {name} in {storage!r} cannot be used: {reason}; "
+            "mend that, or begin a new run: nothing was changed"
+        ) from None
+
+
+def _why_unknown(storage: ResultStorage, run_id: str, name: str) -> str:
+    """Say that *storage* has nothing of the run *run_id*, whose *name* is fit to be shown, and what may be wrong."""
+    hint = ""
+    if run_id.isalnum() and set(run_id) <= set(string.hexdigits):
+        hint = f"; is it a trace id? 'otelflow show {name}' names the run"
+    elif isinstance(storage, FolderStorage) and not storage.path.is_dir():
+        hint = "; there is no such folder: was it moved, or is it that of another user, setting or result_storage?"
+    return (
+        f"No run {name!r} is kept in {storage!r}: give the whole otelflow.flow.run.id of one that was begun with "
+        f"persist_result=True, and is not older than what is kept there{hint}"
+    )

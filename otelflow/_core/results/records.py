@@ -70,7 +70,9 @@ def unpacked(content: bytes, key: str, serializer: ResultSerializer) -> Record:
         raise ResultUnreadable("it is that of another key")
     if header["serializer"] != serializer.name:
         name = brief_repr(header["serializer"], 60)
-        raise ResultUnreadable(f"it was written with result_serializer={name}, and {serializer.name!r} is to read it")
+        raise ResultUnreadable(
+            f"it was written with result_serializer={name}: read it with that, not {serializer.name!r}"
+        )
     try:
         value = serializer.loads(rest)
     except ResultUnreadable:

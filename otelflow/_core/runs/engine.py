@@ -71,6 +71,8 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: 
     run.closing_thread = this_thread
     if run.is_current and current_run() is not run:
         _close_inside(run, ending)
+    if not run.clock:  # Ctrl-C came before open_run() had looked at it
+        run.started_ns, run.clock = clock.time_ns(), clock.perf_counter()
     duration = clock.perf_counter() - run.clock
     run.ending = ending
     run.duration = duration if duration > 0 else 0.0  # a test may have put back this clock, too

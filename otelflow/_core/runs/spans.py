@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MOST_ERRORS: Final = 100
 # Of more links, it is worth while to ask how many the span keeps.
 _FEW_LINKS: Final = 64
+_INTERRUPTED: Final = "A run was interrupted before it had its span, and is missing in the trace"
 _END_FAILED: Final = "A span processor raised when a span ended; the run goes on"
 
 
@@ -65,6 +66,8 @@ def end(run: Run) -> None:
     """Write on the span of *run* how it ended and what happened inside, and end it."""
     span = run.span
     if not run.is_recording and (span is INVALID_SPAN or getattr(type(span), "end", None) is NonRecordingSpan.end):
+        if span is INVALID_SPAN and not run.is_open and provider.span_maker() is not None:  # Ctrl-C came into start()
+            losses.record("traces", "start_failed", _INTERRUPTED)
         return  # there is nothing to end
     quick_end: Callable[[Span, str, int, int | None], None] | None = None
     made_spans: int | None = None

@@ -35,24 +35,20 @@ def _hide_values(match: re.Match[str]) -> str:
 
 def hide_columns(text: str) -> str:
     """Return *text* in which the cells below a secret's name are hidden: CSV, tabs, Markdown, what databases print."""
-    pieces, done, end = list[str](), 0, -1
-    for word in lazy_compile(secret_notations.HEADING).finditer(text):
-        if word.start() < end:
+    pieces, done = list[str](), 0
+    for heading in lazy_compile(secret_notations.HEADING).finditer(text):
+        line = heading["line"]
+        lowered = line.lower()
+        if heading.start() < done or not [stem for stem in secret_patterns.NAME_STEMS if stem in lowered]:
             continue
-        start, end = text.rfind("\n", 0, word.start()) + 1, text.find("\n", word.end())
-        if end < 0:
-            break
-        line = text[start : min(end, start + _LONGEST_LINE)]
-        separator = next((mark for mark in "|\t;," if mark in line), None)
-        if separator is None:
-            continue
-        heading = secret_notations.HEADING_OF_LINES if separator == "|" else secret_notations.HEADING_OF_CELLS
+        separator = next(mark for mark in "|\t;," if mark in line)
+        cell = secret_notations.HEADING_OF_LINES if separator == "|" else secret_notations.HEADING_OF_CELLS
         names = line.split(separator)
-        columns = _secret_columns(names) if all(map(lazy_compile(heading).fullmatch, names)) else {}
+        columns = _secret_columns(names) if all(map(lazy_compile(cell).fullmatch, names)) else {}
         if columns:
-            rows, below = _hide_below(text, end + 1, separator, len(names), columns)
-            pieces += (text[done : end + 1], *rows)
-            done = end = below
+            rows, below = _hide_below(text, heading.end(), separator, len(names), columns)
+            pieces += (text[done : heading.end()], *rows)
+            done = below
     return "".join((*pieces, text[done:])) if pieces else text
 
 
@@ -123,6 +119,8 @@ def _is_secret_cell(cell: str, words: tuple[str, ...]) -> bool:
     if cell.replace("_", "").replace("-", "").replace(" ", "").isalpha():
         return False
     is_password = words[-1] in secret_patterns.PASSWORD_NAMES
-    if not is_password and (len(cell) < 8 or lazy_compile(secret_notations.WORDED).fullmatch(cell)):
+    # "cvv: 731", but not "pass: 731", which counts what passed.
+    is_number = cell.isdecimal() and words[-1] in secret_patterns.NUMERIC_NAMES - secret_patterns.PASS_NAMES
+    if not is_password and not is_number and (len(cell) < 8 or lazy_compile(secret_notations.WORDED).fullmatch(cell)):
         return False  # a word of a text, the name of a secret: "db-credentials-2"
     return is_secret_value(cell, words, is_spoken=not is_password or " " in cell)

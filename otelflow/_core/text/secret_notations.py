@@ -147,8 +147,8 @@ PLACEHOLDER: Final = r"""(?x)
             |var|Users|Volumes|work|workspaces?) ) (?:[/\\][\w.\-@+]{0,60})*
     """
 
-# A word that stands in the heading of a column of secrets, and a heading; in a table with lines it may have blanks.
-HEADING: Final = r"(?i)pass|pwd?|kennwort|secret|token|api[_ ]?key|credential|cookie"
+# A line that may be the heading of a table, and one name in it; in a table with lines it may have blanks.
+HEADING: Final = r"(?m)^(?P<line>[\w.\-\"'*` ]{0,80}[|\t;,][\w.\-\"'*`|;, \t]{0,4000}+)\r?\n"
 HEADING_OF_CELLS: Final = r"[\"']?[\w.\-]{1,60}[\"']?\r?"
 HEADING_OF_LINES: Final = r"[ \t]*[*`]{0,2}[\w.\-]{0,60}(?:[ ][\w.\-]{1,60}){0,3}[*`]{0,2}[ \t\r]*"
 

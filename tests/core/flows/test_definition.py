@@ -167,7 +167,8 @@ def test_a_task_is_of_the_kind_of_its_function():
 
 
 def test_decorated_functions_are_pickled_by_name():
-    for decorated in (module_task, module_flow):
+    submitting = (module_task.submit, module_task.map, module_flow.resume)
+    for decorated in (module_task, module_flow, *submitting):
         assert pickle.loads(pickle.dumps(decorated)) is decorated
 
 

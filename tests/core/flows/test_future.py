@@ -14,6 +14,7 @@ from otelflow._core.flows.future import FutureList
 from otelflow.errors import BlockedLoop, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
 from support.remote_tasks import double, double_later
+from support.servers import wait_until
 from support.spans import exceptions, result
 
 PATIENCE = 60
@@ -207,6 +208,30 @@ def test_a_callback_is_called_with_the_future():
 
     future = calls_back().execute().flow_return_value
     assert called == [future]
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), asyncio.CancelledError(), SystemExit(3)])
+@pytest.mark.parametrize("waits", [wait, concurrent.futures.wait])
+def test_who_waits_for_all_does_not_return_when_one_has_failed(waits, error):
+    returned, futures = threading.Event(), []
+
+    @task
+    def fail():
+        wait_until(lambda: len(futures) == 3 and futures[1]._waiters)
+        raise error
+
+    @task
+    def goes_on():
+        return returned.wait(0.3)  # where who waits returns too early, it comes sooner
+
+    @flow
+    def both():
+        futures.extend([goes_on.submit(), fail.submit(), goes_on.submit()])
+        done, left = waits(futures)
+        returned.set()
+        return len(done), len(left), [future.result() for future in done if future.exception() is None]
+
+    assert both().execute().flow_return_value == (3, 0, [False, False])
 
 
 def test_several_threads_wait_for_one_future_each_in_its_own_way():

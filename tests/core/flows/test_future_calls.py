@@ -110,6 +110,15 @@ def test_a_map_takes_rows_keywords_and_what_is_whole(spans):
     assert maps().execute().flow_return_value == [14, 36]
 
 
+def test_what_is_marked_for_map_is_what_it_is_for_submit_too():
+    assert add.submit(1, unmapped(2)).result() == submit(add, unmapped(1), 2).result() == 3
+    assert task(sorted).submit(unmapped([2, 1]), reverse=unmapped(True)).result() == [2, 1]
+
+
+def test_what_is_no_future_is_there_already_and_need_not_be_waited_for():
+    assert add.submit(1, 2, wait_for=[3, None, "done", add.submit(1, 1)]).result() == 3
+
+
 def test_wait_for_keeps_the_order_without_an_argument(spans):
     order = []
     note = task(order.append, task_name="note")
@@ -876,10 +885,10 @@ def test_ctrl_c_while_one_is_cancelled_leaves_nothing_that_the_flow_waits_for(sp
 
 
 EACH_PLACE = '''
-import asyncio, dis, faulthandler, functools, os, sys
+import asyncio, concurrent.futures, dis, faulthandler, functools, os, sys
 from otelflow import flow, task
 from otelflow._core.runs import open_runs
-from otelflow.runners import InlineTaskRunner
+from otelflow.runners import InlineTaskRunner, ThreadPoolTaskRunner
 
 @task
 def double(number):
@@ -899,13 +908,24 @@ def kept(future):
     futures.append(future)
     return future
 
-@flow(task_runner=InlineTaskRunner())
-def inline():
-    try:
-        work()
-    except KeyboardInterrupt:
-        pass
-    kept(double.submit(1))
+def in_flow(runner):
+    @flow(task_runner=runner)
+    def works():
+        try:
+            work()
+        except KeyboardInterrupt:
+            pass
+        kept(double.submit(1))
+
+    works().execute()
+
+RUNNERS = {
+    "inline": InlineTaskRunner,
+    "threads": functools.partial(ThreadPoolTaskRunner, 2),
+}
+EXECUTORS = {
+    "own threads": functools.partial(concurrent.futures.ThreadPoolExecutor, 2),
+}
 
 def work():
     kept(double.submit(kept(double.submit(kept(fail.submit())))))
@@ -916,13 +936,17 @@ async def on_loop():
     await kept(double_soon.submit(kept(double_soon.submit(1))))
 
 def run(name):
-    if name == "inline":
-        inline().execute()
+    if name in RUNNERS:
+        in_flow(RUNNERS[name]())
+    elif name in EXECUTORS:
+        with EXECUTORS[name]() as executor:
+            in_flow(executor)
     else:
         asyncio.run(on_loop().execute_async())
 
 STEPS = {"take", "claim", "drop", "run", "_run", "run_on_loop", "end", "_account", "settle", "_end_apart", "end_unrun"}
 STEPS |= {"set_result", "set_exception", "_invoke_callbacks", "submit", "submit_each", "begin", "_start"}
+STEPS |= {"_answered", "_new_pool", "_send", "arrived", "happen", "make_order", "order_of", "close"}
 STEPS |= {"_start_after", "start", "_hand", "_in_turn", "_skip", "fail", "_finished", "_hand_next", "add", "ended"}
 place, limit = 0, -1
 
@@ -936,7 +960,8 @@ def places(code):
 def look(frame, event, argument):
     global place
     name = frame.f_code.co_filename
-    if frame.f_code.co_name not in STEPS or not ("flows/future" in name or name.endswith("futures/_base.py")):
+    is_ours = "flows/future" in name or "otelflow/runners/" in name
+    if frame.f_code.co_name not in STEPS or not (is_ours or name.endswith("futures/_base.py")):
         return None
     frame.f_trace_opcodes = True
     if event == "opcode" and frame.f_lasti in places(frame.f_code):
@@ -965,7 +990,7 @@ run(sys.argv[1])
 futures.clear()
 at, ends = 0, {}
 while 4 not in ends.values():
-    at += 1
+    at += int(sys.argv[2])
     child = os.fork()
     if not child:
         os._exit(interrupted(sys.argv[1], at))
@@ -975,8 +1000,8 @@ print(at > 100, {at: code for at, code in ends.items() if code not in (0, 4)})
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each place is tried in a process that is forked off")
-@pytest.mark.parametrize("name", ["inline", "on_loop"])
-def test_ctrl_c_between_any_two_lines_leaves_no_future_and_no_run_that_never_ends(program, name):
-    program.run(EACH_PLACE, arguments=[name])
+@pytest.mark.parametrize(("name", "stride"), [("inline", 1), ("on_loop", 1), ("threads", 7), ("own threads", 7)])
+def test_ctrl_c_between_any_two_lines_leaves_no_future_and_no_run_that_never_ends(program, name, stride):
+    program.run(EACH_PLACE, arguments=[name, str(stride)])
 
     assert (program.out.strip(), program.code) == ("True {}", 0), program.err[-3000:]

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from otelflow import flow, task
+from otelflow import Flow, flow, task
 from otelflow.errors import BlockedLoop, UpstreamFailed
+from otelflow.results import MemoryStorage
 
 PATIENCE = 60
 
@@ -167,3 +168,100 @@ def test_an_argument_that_tells_nothing_of_itself_stays_what_it_is(spans):
         return same(proxy) is proxy
 
     assert calls().execute().flow_return_value is True
+
+
+@flow(flow_run_name="of {value}", capture_parameters=True)
+def priced(value):
+    return value
+
+
+def test_a_flow_that_is_called_with_futures_gets_their_results_and_is_linked(spans):
+    @flow(execute_on_call=True)
+    def called(order):
+        return order.price
+
+    @flow
+    def each(values):
+        yield from values
+
+    @flow
+    def orders():
+        future = double.submit(1)
+        nested = Flow().setup(lambda values: values["a"], {"a": future}).execute().flow_return_value
+        return (
+            priced(future).execute().flow_return_value,
+            called(Order(future)),
+            nested,
+            [*each([future]).execute().flow_return_value],
+        )
+
+    class Orders(Flow):
+        def main(self, value):
+            return value
+
+    @flow
+    def of_class():
+        return Orders().setup(value=double.submit(3)).execute().flow_return_value
+
+    assert orders().execute().flow_return_value == (2, 2, 2, [2])
+    assert of_class().execute().flow_return_value == 6
+    origin = spans.named("task double")[0].context.span_id
+    assert [linked(span) for span in (spans.one("flow priced"), spans.one("flow called"))] == [[origin]] * 2
+    attributes = spans.one("flow priced").attributes
+    assert attributes["otelflow.flow.run.name"] == "of 2"
+    assert attributes["otelflow.run.parameter.value"] == "2"
+
+
+def test_a_coroutine_flow_awaits_the_futures_that_it_is_called_with(spans):
+    @flow
+    async def soon(values):
+        return values
+
+    @flow
+    async def orders():
+        future = doubled_soon.submit(1)
+        awaited = (await soon([future])).flow_return_value
+        plain = (await priced(double.submit(2)).execute_async()).flow_return_value
+        with pytest.raises(BlockedLoop):
+            priced(doubled_soon.submit(3)).execute()
+        return awaited, plain
+
+    assert asyncio.run(orders().execute_async()).flow_return_value == ([2], 4)
+    assert len(linked(spans.one("flow soon"))) == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_flow_that_is_called_with_what_has_failed_is_not_run(spans, is_async):
+    @flow
+    def orders():
+        run = priced(fail.submit())
+        asyncio.run(run.execute_async()) if is_async else run.execute()
+
+    with pytest.raises(UpstreamFailed, match="flow 'priced' was not run: task 'fail', which it waits for") as caught:
+        orders().execute()
+
+    assert isinstance(caught.value.__cause__, ValueError)
+    span = spans.one("flow priced")
+    assert span.attributes["otelflow.run.result"] == "skip"
+    assert linked(span) == [spans.one("task fail").context.span_id]
+
+
+def test_a_flow_that_was_called_with_a_future_is_resumed_with_its_result(spans):
+    storage, obstacles = MemoryStorage(), ["down"]
+
+    @flow(persist_result=True, result_storage=storage)
+    def kept(value):
+        if obstacles:
+            raise LookupError(obstacles.pop())
+        return value
+
+    @flow
+    def orders():
+        run = kept([double.submit(4)])
+        with pytest.raises(LookupError):
+            run.execute()
+        return run.flow_id
+
+    run_id = orders().execute().flow_return_value
+
+    assert kept.resume(run_id).execute().flow_return_value == [8]

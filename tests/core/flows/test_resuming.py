@@ -2,9 +2,6 @@
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -13,8 +10,8 @@ from otelflow._core.runs.observers import add_observer
 from otelflow.errors import FlowNotSetUp, ResultUnreadable, RunNotResumable
 from otelflow.metrics._counts import Aggregator
 from otelflow.results import MemoryStorage, load
-
-PATIENCE = 60
+from support.flows import Shaky, stopped
+from support.programs import run_python as run_program
 
 PROGRAM = """
 import os, signal, sys
@@ -46,40 +43,18 @@ else:
 """
 
 
-def run_python(folder, *arguments):
-    (folder / "nightly.py").write_text(PROGRAM)
-    environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
-    return subprocess.run(
-        [sys.executable, "nightly.py", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )  # fmt: skip
-
-
 def test_a_run_whose_process_was_killed_goes_on_in_another_one_with_its_parameters(tmp_path):
-    killed = run_python(tmp_path)
+    (tmp_path / "nightly.py").write_text(PROGRAM)
+    killed = run_program("nightly.py", cwd=tmp_path, XDG_STATE_HOME=tmp_path / "state")
     run_id = killed.stdout.strip()
     (tmp_path / "mended").touch()
 
-    resumed = run_python(tmp_path, run_id)
+    resumed = run_program("nightly.py", run_id, cwd=tmp_path, XDG_STATE_HOME=tmp_path / "state")
 
     assert killed.returncode == -9
     assert (resumed.returncode, resumed.stderr) == (0, "")
     assert eval(resumed.stdout) == [{"page": page, "rows": (page, page + 1)} for page in (1, 2, 3)]
     assert (tmp_path / "calls").read_text() == "1\n2\n3\n"
-
-
-class Shaky:
-    """Raises until it is mended."""
-
-    def __init__(self):
-        self.is_mended = False
-        self.calls = []
-
-    def __call__(self, value):
-        self.calls.append(value)
-        if not self.is_mended:
-            raise LookupError("not yet")
-        return value
 
 
 @pytest.fixture
@@ -101,12 +76,6 @@ def steps_and_flow(shaky, calls, **keywords):
         return values
 
     return nightly
-
-
-def stopped(run):
-    with pytest.raises(LookupError):
-        run.execute()
-    return run.flow_id
 
 
 def test_the_attempts_have_one_id_and_are_linked_and_what_was_replayed_says_so(spans, shaky):
@@ -275,7 +244,7 @@ def test_a_run_that_cannot_be_resumed_says_why(shaky):
     run_id = stopped(nightly("monday"))
 
     with pytest.raises(
-        RunNotResumable, match=r"^No run 'flow_id__0' is kept in FolderStorage.*: give the otelflow.flow"
+        RunNotResumable, match=r"^No run 'flow_id__0' is kept in FolderStorage.*: give the whole otelflow.flow"
     ):
         nightly.resume("flow_id__0")
     with pytest.raises(RunNotResumable, match=r"^Run flow_id__\w+ is one of flow .*nightly, not of .*lambda"):
@@ -290,14 +259,86 @@ def test_a_run_that_cannot_be_resumed_says_why(shaky):
         nightly.resume(run_id)
 
 
-def test_only_an_id_that_may_be_that_of_a_trace_is_asked_about(shaky):
-    nightly = steps_and_flow(shaky, [])
+def test_an_id_of_any_length_is_one_readable_line(shaky):
+    with pytest.raises(RunNotResumable) as caught:
+        steps_and_flow(shaky, []).resume("flow_id__" + "a\n" * 5_000)
 
-    trace_id = "0af7651916cd43dd8448eb211c80319c"
-    with pytest.raises(RunNotResumable, match=rf"; is it a trace id\? 'otelflow show {trace_id}' names the run$"):
-        nightly.resume(trace_id)
-    with pytest.raises(RunNotResumable, match=r"is not older than what is kept there$"):
-        nightly.resume("flow_id__0")
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_known_where_its_program_is_and_in_the_folder_where_it_was_kept(tmp_path):
+    """A copy of the program on another machine, or in another folder, has other flows; and a folder may be gone."""
+    environment = {"XDG_STATE_HOME": tmp_path / "state"}
+    (tmp_path / "copy").mkdir()
+    for folder in (tmp_path, tmp_path / "copy"):
+        (folder / "nightly.py").write_text(PROGRAM)
+    run_id = run_program(tmp_path / "nightly.py", cwd=tmp_path, **environment).stdout.strip()
+
+    moved = run_program("nightly.py", run_id, cwd=tmp_path / "copy", **environment)
+    gone = run_program("nightly.py", run_id, cwd=tmp_path, XDG_STATE_HOME=tmp_path / "other")
+    (tmp_path / "mended").touch()
+    resumed = run_program("nightly.py", run_id, cwd=tmp_path, **environment)
+
+    line = moved.stderr.splitlines()[-1]
+    assert f"Run {run_id} is one of flow {tmp_path}/nightly.py.pages, not of {tmp_path}/copy/nightly.py.pages; " in line
+    assert line.endswith("a flow outside of a package is known by its file: resume it from there")
+    assert "there is no such folder: was it moved" in gone.stderr.splitlines()[-1]
+    assert resumed.returncode == 0, "nothing was lost of it"
+
+
+class Broken(MemoryStorage):
+    """Raises what it is told to."""
+
+    error = None
+
+    def read(self, name):
+        if self.error is not None:
+            raise self.error
+        return super().read(name)
+
+    def acquire(self, name):
+        if self.error is not None:
+            raise self.error
+        return lambda: None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the quota is used up"), PermissionError(13, "denied"), KeyError("at")])
+@pytest.mark.parametrize("is_late", [False, True], ids=["read", "lock"])
+def test_a_storage_that_raises_is_one_error_that_names_it_and_nothing_is_changed(shaky, error, is_late, monkeypatch):
+    storage = Broken()
+    nightly = steps_and_flow(shaky, [], result_storage=storage)
+    run_id = stopped(nightly("monday"))
+    if is_late:
+        monkeypatch.setattr(Broken, "read", MemoryStorage.read)
+    storage.error = error
+
+    with pytest.raises(ResultUnreadable) as caught:
+        nightly.resume(run_id)
+    storage.error, shaky.is_mended = None, True
+
+    assert str(caught.value).startswith(
+        f"What is kept of run {run_id} in the memory of this process cannot be used: {type(error).__name__}: "
+    )
+    assert str(caught.value).endswith("; mend that, or begin a new run: nothing was changed")
+    assert nightly.resume(run_id).execute().status == "success"
+
+
+def test_a_run_that_has_ended_well_since_it_was_asked_for_is_not_run_once_more(spans, shaky):
+    nightly = steps_and_flow(shaky, [])
+    run_id = stopped(nightly("monday"))
+    shaky.is_mended = True
+    first, second = nightly.resume(run_id), nightly.resume(run_id)
+    first.execute()
+
+    for late in (second, first):
+        with pytest.raises(
+            RunNotResumable, match=f"^run {run_id} has ended well meanwhile: there is nothing to resume$"
+        ):
+            late.execute()
+
+    assert shaky.calls == ["monday"] * 2
+    assert [span.attributes["otelflow.run.result"] for span in spans.named("flow nightly")][1] == "success"
 
 
 @flow
@@ -451,7 +492,9 @@ def test_a_flow_object_that_cannot_be_resumed_says_why(shaky):
 
     with pytest.raises(RunNotResumable, match=r"^flow 'Nightly' keeps nothing of its runs: give it persist_result="):
         Nightly(shaky).resume(run_id)
-    with pytest.raises(RunNotResumable, match=r"^Run flow_id__\w+ is one of flow .*Nightly.main, not of .*stopped$"):
+    with pytest.raises(
+        RunNotResumable, match=r"^Run flow_id__\w+ is one of flow .*Nightly.main, not of .*stopped; name that one$"
+    ):
         Flow(persist_result=True).setup(stopped).resume(run_id)
     with pytest.raises(FlowNotSetUp):
         Flow(persist_result=True).resume(run_id)
@@ -487,121 +530,3 @@ def test_a_handler_that_raises_stops_no_flow_that_is_resumed_with_other_code(mon
         first.execute()
 
     assert nightly(False).resume(first.flow_id).execute().flow_return_value == "mended"
-
-
-def tried_again(spans, is_kept, body):
-    """Run a flow whose first attempt fails after its tasks; return its value and which tasks were replayed."""
-
-    @flow(retries=1, **({"persist_result": True} if is_kept else {}))
-    def nightly():
-        return body()
-
-    value = nightly().execute().flow_return_value
-    replayed = [span for span in spans.spans if span.attributes.get(semconv.RUN_REPLAYED)]
-    return value, sorted(span.name for span in replayed)
-
-
-@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "not kept"])
-def test_a_flow_that_is_tried_again_does_not_run_again_what_its_tasks_have_kept(spans, shaky, is_kept):
-    calls = []
-
-    @task(persist_result=True)
-    def fetch(page):
-        calls.append(page)
-        return [page, len(calls)]
-
-    @task
-    def forget(page):
-        calls.append(page)
-
-    @task
-    def last(values):
-        shaky.is_mended, is_mended = True, shaky.is_mended
-        forget("forgotten")
-        if not is_mended:
-            raise LookupError("not yet")
-        return values
-
-    def body():
-        return last([fetch(1), *fetch.map([1, 2]).result()])
-
-    value, replayed = tried_again(spans, is_kept, body)
-
-    assert value[0] == [1, 1]
-    assert sorted(map(str, calls)) == ["1", "1", "2", "forgotten", "forgotten"]
-    assert replayed == ["task fetch"] * 3
-    fetched = spans.named("task fetch")
-    links = {span.links[0].context.span_id for span in fetched if span.links}
-    assert links == {span.context.span_id for span in fetched if not span.links}
-
-
-def test_a_task_that_is_tried_again_does_not_run_again_what_its_own_tasks_have_kept(spans, shaky):
-    calls = []
-
-    @task(persist_result=True)
-    def fetch(page):
-        calls.append(page)
-        return page
-
-    @task(retries=1)
-    def load(page):
-        value = fetch(page)
-        if page == 2 and calls.count(2) == 1 and not shaky.is_mended:
-            shaky.is_mended = True
-            raise LookupError("not yet")
-        return value
-
-    value, replayed = tried_again(spans, True, lambda: [load(1), load(2), load(2)])
-
-    assert value == [1, 2, 2]
-    assert calls == [1, 2, 2]
-    assert replayed == ["task fetch"]
-
-
-def test_a_flow_inside_that_is_tried_again_finds_what_its_tasks_have_kept_and_no_other_call_does(spans):
-    calls = []
-
-    @task(persist_result=True)
-    def fetch():
-        calls.append(len(calls))
-        return len(calls)
-
-    failed = []
-
-    @flow(retries=1, execute_on_call=True)
-    def inner(name):
-        value = fetch()
-        if name not in failed:
-            failed.append(name)
-            raise LookupError(name)
-        return value
-
-    @flow(persist_result=True)
-    def outer():
-        return [inner("a"), inner("b")]
-
-    assert outer().execute().flow_return_value == [1, 2]
-    assert len(spans.named("task fetch")) == 4
-
-
-def test_what_another_run_of_the_same_id_has_kept_is_not_that_of_an_earlier_attempt(shaky):
-    calls = []
-
-    @task(persist_result=True)
-    def fetch():
-        calls.append(len(calls))
-        shaky(0)
-        return len(calls)
-
-    def nightly():
-        return fetch()
-
-    shaky.is_mended = True
-    first = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly).execute()
-    shaky.is_mended = False
-    second = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly)
-    with pytest.raises(LookupError):
-        second.execute()
-
-    assert first.flow_return_value == 1
-    assert calls == [0, 1, 2], "each attempt has tried"

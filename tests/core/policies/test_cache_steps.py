@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 
 import pytest
 
@@ -22,8 +23,8 @@ PATIENCE = 60
 @pytest.mark.parametrize("storage", ["memory", None])
 def test_threads_that_want_the_same_value_wait_for_the_one_that_makes_it(storage, spans, monkeypatch):
     calls, began, may_go_on = [], threading.Event(), threading.Event()
-    waiting, pause = set(), TaskStep.pause
-    monkeypatch.setattr(TaskStep, "pause", lambda step: (waiting.add(step), pause(step))[1])
+    waiting, pause = defaultdict(list), TaskStep.pause
+    monkeypatch.setattr(TaskStep, "pause", lambda step: (waiting[step].append(pause(step)), waiting[step][-1])[1])
 
     @task(cache_policy=INPUTS, result_storage=storage)
     def slow(number):
@@ -48,6 +49,9 @@ def test_threads_that_want_the_same_value_wait_for_the_one_that_makes_it(storage
     hits = [span for span in spans.named("task slow") if span.attributes[semconv.CACHE_HIT]]
     assert len(hits) == 3
     assert all(span.attributes[semconv.CACHE_WAIT] > 0 for span in hits)
+    for pauses in waiting.values():  # each looks again after twice as long, and at least every tenth of a second
+        assert len(pauses) > 1
+        assert pauses == [min(0.001 * 2**number, 0.1) for number in range(len(pauses))]
 
 
 def test_coroutines_that_want_the_same_value_wait_without_blocking_their_loop():

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import math
+import os
 import pickle
 import threading
 import uuid
 
 import pytest
 
-from otelflow import flow, semconv, task
+from otelflow import Flow, flow, semconv, task
 from otelflow._core.flows.definition import definition_of
 from otelflow._core.policies.checkpoints import (
     RUNNING,
@@ -25,12 +27,18 @@ from otelflow._core.results.serializers import serializer_of
 from otelflow._core.runs.current import current_run
 from otelflow.errors import ResultUnreadable, RunNotResumable
 from otelflow.results import MemoryStorage
+from support.flows import Shaky, stopped
 from support.storages import FarStorage
 
 
 @pytest.fixture
 def storage():
     return MemoryStorage()
+
+
+@pytest.fixture
+def shaky():
+    return Shaky()
 
 
 def kept(storage, run_id):
@@ -115,9 +123,11 @@ def test_the_call_that_goes_to_another_process_is_the_one_that_it_would_be_in_it
         send(1)
         step(1)
 
-    nightly().execute()
+    run_id = nightly().execute().flow_id
     nightly().execute()
 
+    assert passports[0].identity == run_id
+    assert (str(tmp_path) in repr(passports[0].storage), passports[0].since) == (True, math.inf)
     keys = [span.attributes[semconv.RUN_STORED_KEY] for span in spans.named("task step")]
     assert len({*keys, *(passport.key for passport in passports)}) == 8
     assert len([file for file in tmp_path.iterdir() if file.name in keys]) == 6
@@ -225,7 +235,11 @@ def test_each_attempt_of_a_run_has_its_number(storage, spans):
         with pytest.raises(LookupError):
             nightly.resume(run.flow_id).execute()
 
-    assert [span.attributes[semconv.FLOW_RUN_ATTEMPT] for span in spans.named("flow nightly")] == [1, 2, 3]
+    attempts = spans.named("flow nightly")
+    assert [span.attributes[semconv.FLOW_RUN_ATTEMPT] for span in attempts] == [1, 2, 3]
+    links = [[(link.context.span_id, link.attributes) for link in span.links] for span in attempts]
+    reason = {semconv.LINK_REASON: "attempt"}
+    assert links == [[], [(attempts[0].context.span_id, reason)], [(attempts[1].context.span_id, reason)]]
     assert kept(storage, run.flow_id)["attempt"] == 3
 
 
@@ -421,3 +435,265 @@ def test_what_is_kept_of_a_run_and_cannot_be_read_is_one_error(storage, content)
 
     with pytest.raises(ResultUnreadable, match=f"What is kept of run {run.flow_id} in .* cannot be used: "):
         nightly.resume(run.flow_id)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "is_asked"),
+    [
+        ("flow_id__0", False),
+        ("nightly", False),
+        ("0af7651916cd43dd8448eb211c80319c", True),
+        ("0123456789abcdefABCDEF", True),
+    ],
+)
+def test_only_an_id_that_may_be_that_of_a_trace_is_asked_about(storage, run_id, is_asked):
+    nightly = flow(persist_result=True, result_storage=storage)(lambda: None)
+
+    with pytest.raises(RunNotResumable, match=f"^No run '{run_id}' is kept in the memory of this process: ") as caught:
+        nightly.resume(run_id)
+
+    hint = f"; is it a trace id? 'otelflow show {run_id}' names the run"
+    assert str(caught.value).endswith(hint if is_asked else "is not older than what is kept there")
+
+
+def test_a_run_that_is_forgotten_after_it_was_asked_for_is_refused_and_no_task_runs(storage, shaky):
+    run = flow(persist_result=True, result_storage=storage)(shaky)
+    run_id = stopped(run(1))
+    resumed = run.resume(run_id)
+    storage._contents.clear()
+
+    with pytest.raises(RunNotResumable, match=f"^run {run_id} is not kept any more: begin a new one$"):
+        resumed.execute()
+
+    assert shaky.calls == [1]
+
+
+def test_a_run_is_resumed_inside_of_another_flow_that_is_kept_too(storage, spans, shaky):
+    night = flow(flow_name="night", persist_result=True, result_storage=storage)(shaky)
+    run_id = stopped(night(3))
+    shaky.is_mended = True
+
+    @flow(persist_result=True, result_storage=storage)
+    def mends():
+        return night.resume(run_id).execute().flow_return_value
+
+    assert mends().execute().flow_return_value == 3
+    assert [span.attributes[semconv.FLOW_RUN_ATTEMPT] for span in spans.named("flow night")] == [1, 2]
+    assert kept(storage, run_id)["state"] == SUCCEEDED
+
+
+def test_flows_inside_are_told_apart_by_their_inputs_and_their_number(storage, spans, shaky):
+    @task(persist_result=True)
+    def draw():
+        return uuid.uuid4().hex
+
+    @flow(persist_result=True)
+    def inner(name):
+        return draw()
+
+    drawn = []
+
+    @flow(persist_result=True, result_storage=storage)
+    def outer():
+        drawn.append([inner(name).execute().flow_return_value for name in ("a", "b", "a")])
+        return shaky(0)
+
+    run_id = stopped(outer())
+    shaky.is_mended = True
+    outer.resume(run_id).execute()
+
+    first, second = drawn
+    assert len(set(first)) == 3
+    assert second == first
+    attempts = [span.attributes[semconv.FLOW_RUN_ATTEMPT] for span in spans.named("flow inner")]
+    assert attempts == [1, 1, 1, 2, 2, 2]
+
+
+def test_a_flow_inside_whose_inputs_make_no_key_is_tried_again_with_what_its_tasks_have_kept(storage, shaky):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch(page):
+        calls.append(page)
+        return page
+
+    @flow(retries=1, execute_on_call=True)
+    def inner(thing):
+        value = fetch(1)
+        shaky.is_mended, is_mended = True, shaky.is_mended
+        if not is_mended:
+            raise LookupError("not yet")
+        return value
+
+    @flow(persist_result=True, result_storage=storage)
+    def outer():
+        return inner(threading.Lock())
+
+    assert outer().execute().flow_return_value == 1
+    assert len(calls) in (1, 2), "its tasks count as those of the flow around it"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_what_goes_on_in_a_parent_is_not_that_of_its_forked_child(storage):
+    exit_codes = []
+
+    @flow(persist_result=True, result_storage=storage)
+    def nightly(this_flow=None):
+        child = os.fork() if not exit_codes else None
+        if child == 0:
+            exit_codes.append("of the child")
+            os._exit(nightly.resume(this_flow.flow_id).execute().status != "success")
+        elif child:
+            exit_codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    nightly().execute()
+
+    assert exit_codes == [0]
+
+
+def tried_again(spans, is_kept, body):
+    """Run a flow whose first attempt fails after its tasks; return its value and which tasks were replayed."""
+
+    @flow(retries=1, **({"persist_result": True} if is_kept else {}))
+    def nightly():
+        return body()
+
+    value = nightly().execute().flow_return_value
+    replayed = [span for span in spans.spans if span.attributes.get(semconv.RUN_REPLAYED)]
+    return value, sorted(span.name for span in replayed)
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "not kept"])
+def test_a_flow_that_is_tried_again_does_not_run_again_what_its_tasks_have_kept(spans, shaky, is_kept):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch(page):
+        calls.append(page)
+        return [page, len(calls)]
+
+    @task
+    def forget(page):
+        calls.append(page)
+
+    @task
+    def last(values):
+        shaky.is_mended, is_mended = True, shaky.is_mended
+        forget("forgotten")
+        if not is_mended:
+            raise LookupError("not yet")
+        return values
+
+    def body():
+        return last([fetch(1), *fetch.map([1, 2]).result()])
+
+    value, replayed = tried_again(spans, is_kept, body)
+
+    assert value[0] == [1, 1]
+    assert sorted(map(str, calls)) == ["1", "1", "2", "forgotten", "forgotten"]
+    assert replayed == ["task fetch"] * 3
+    fetched = spans.named("task fetch")
+    links = {span.links[0].context.span_id for span in fetched if span.links}
+    assert links == {span.context.span_id for span in fetched if not span.links}
+
+
+def test_a_task_that_is_tried_again_does_not_run_again_what_its_own_tasks_have_kept(spans, shaky):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch(page):
+        calls.append(page)
+        return page
+
+    @task(retries=1)
+    def load(page):
+        value = fetch(page)
+        if page == 2 and calls.count(2) == 1 and not shaky.is_mended:
+            shaky.is_mended = True
+            raise LookupError("not yet")
+        return value
+
+    value, replayed = tried_again(spans, True, lambda: [load(1), load(2), load(2)])
+
+    assert value == [1, 2, 2]
+    assert calls == [1, 2, 2]
+    assert replayed == ["task fetch"]
+
+
+@pytest.mark.parametrize("is_of_flow", [True, False], ids=["flow", "task"])
+def test_what_is_called_further_inside_is_kept_when_it_is_tried_again_too(storage, is_of_flow, shaky):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch(page):
+        calls.append(page)
+        return len(calls)
+
+    @task
+    def load():
+        value = fetch(1), fetch(1), fetch(2)
+        shaky.is_mended, is_mended = True, shaky.is_mended
+        if not is_mended:
+            raise LookupError("not yet")
+        return value
+
+    @task(retries=0 if is_of_flow else 1)
+    def outer():
+        return load()
+
+    @flow(persist_result=True, result_storage=storage, retries=1 if is_of_flow else 0)
+    def nightly():
+        return outer()
+
+    assert nightly().execute().flow_return_value == (1, 2, 3)
+    assert calls == [1, 1, 2]
+
+
+def test_a_flow_inside_that_is_tried_again_finds_what_its_tasks_have_kept_and_no_other_call_does(spans):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch():
+        calls.append(len(calls))
+        return len(calls)
+
+    failed = []
+
+    @flow(retries=1, execute_on_call=True)
+    def inner(name):
+        value = fetch()
+        if name not in failed:
+            failed.append(name)
+            raise LookupError(name)
+        return value
+
+    @flow(persist_result=True)
+    def outer():
+        return [inner("a"), inner("b")]
+
+    assert outer().execute().flow_return_value == [1, 2]
+    assert len(spans.named("task fetch")) == 4
+
+
+def test_what_another_run_of_the_same_id_has_kept_is_not_that_of_an_earlier_attempt(shaky):
+    calls = []
+
+    @task(persist_result=True)
+    def fetch():
+        calls.append(len(calls))
+        shaky(0)
+        return len(calls)
+
+    def nightly():
+        return fetch()
+
+    shaky.is_mended = True
+    first = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly).execute()
+    shaky.is_mended = False
+    second = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly)
+    with pytest.raises(LookupError):
+        second.execute()
+
+    assert first.flow_return_value == 1
+    assert calls == [0, 1, 2], "each attempt has tried"

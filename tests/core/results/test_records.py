@@ -70,7 +70,7 @@ def test_any_other_bytes_are_refused(content):
     ("content", "message"),
     [
         (with_header(key="cd" * 32), "that of another key"),
-        (with_header(serializer="pickle"), "written with result_serializer='pickle', and 'json' is to read it"),
+        (with_header(serializer="pickle"), "written with result_serializer='pickle': read it with that, not 'json'"),
         (with_header(trace_id="1"), "its header is not"),
         (with_header(created=None), "its header is not"),
         (signed(b"[]\n[1]"), "its header is not"),

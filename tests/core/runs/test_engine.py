@@ -304,6 +304,88 @@ def test_an_interrupt_at_the_end_of_a_span_leaves_no_run_uncounted():
     assert not open_runs.is_any()
 
 
+EACH_PLACE_OF_A_START = """
+import dis, functools
+from otelflow import flow, task
+from otelflow._core.process import losses
+from otelflow._core.runs.observers import Observer, add_observer
+
+class Ends(Observer):
+    runs = []
+
+    def run_ended(self, run):
+        self.runs.append(run)
+
+@task
+def double(number):
+    return 2 * number
+
+@flow
+def doubles():
+    return double(1)
+
+spans = []
+class Kept(SpanExporter):
+    def export(self, ended):
+        spans.extend(ended)
+        return SpanExportResult.SUCCESS
+
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(Kept()))
+trace.set_tracer_provider(provider)
+add_observer(Ends())
+doubles().execute()
+place, limit, begun = 0, -1, 0
+
+@functools.cache
+def places(code):
+    # Where CPython looks for signals: after calls, at the begin of a function, at jumps back
+    steps = list(dis.get_instructions(code))
+    looks = {after.offset for step, after in zip(steps, steps[1:]) if step.opname.startswith(("CALL", "RESUME"))}
+    return looks | {step.argval for step in steps if step.opname.startswith("JUMP_BACKWARD")}
+
+def look(frame, event, argument):
+    global place, begun
+    around = frame
+    while around is not None and around.f_code.co_name != "open_run":
+        around = around.f_back
+    if around is None:
+        return look
+    begun += event == "call" and frame is around
+    frame.f_trace_opcodes = True
+    if event == "opcode" and frame.f_lasti in places(frame.f_code):
+        place += 1
+        if place == limit:
+            raise KeyboardInterrupt
+    return look
+
+lost, at, wrong = [], 0, {}
+while place >= at:
+    at += 1
+    place, limit, begun, before = 0, at, 0, losses.dropped["traces", "start_failed"]
+    spans.clear(), Ends.runs.clear()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 wants to know it before it traces
+    sys.settrace(look)
+    try:
+        doubles().execute()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    lost.append(losses.dropped["traces", "start_failed"] - before)
+    if len(spans) + lost[-1] != begun or len(Ends.runs) != begun or any(run.duration > 60 for run in Ends.runs):
+        wrong[at] = (begun, [span.name for span in spans], lost[-1], [run.duration for run in Ends.runs])
+print(at > 100, 10 < sum(lost) < at, wrong)
+"""
+
+
+def test_ctrl_c_while_a_span_is_made_leaves_no_run_uncounted_and_none_that_took_since_the_machine_began(program):
+    program.run(EACH_PLACE_OF_A_START)
+
+    assert program.out.strip() == "True True {}", program.err[-3000:]
+    assert program.err.count("A run was interrupted before it had its span, and is missing in the trace") == 1
+
+
 def test_a_clock_that_is_set_back_makes_no_time_run_backwards(spans, monkeypatch):
     clock = itertools.count(10**18, -(10**9))
     monkeypatch.setattr("otelflow._core.process.clock.time_ns", lambda: next(clock))

@@ -48,6 +48,23 @@ def test_a_cell_below_the_name_of_a_secret_is_hidden_and_the_table_stays_one(tex
     assert "bob" in shown
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["access_key", "private_key", "psk", "senha", "authorization", "wachtwoord", "пароль", "密码", "jwt", "dsn",
+     "bindpw", "webhook_url", "recovery_code", "session_id", "mnemonic", "client-secret-value"],
+)  # fmt: skip
+def test_whatever_is_the_name_of_a_secret_elsewhere_is_one_at_the_head_of_a_column(name):
+    for separator in ",;\t|":
+        table = separator.join(("id", "user", name)) + "\n" + separator.join(("1", "bob", "Zk3-9fQ!x7Lm2")) + "\n"
+
+        assert redact(table) == table.replace("Zk3-9fQ!x7Lm2", "[redacted]")
+
+
+def test_a_short_number_is_hidden_below_a_name_whose_value_is_one():
+    assert redact("card,cvv,count\n1,731,204\n") == "card,cvv,count\n1,[redacted],204\n"
+    assert redact("test,pass,fail\nfast,731,204\n") == "test,pass,fail\nfast,731,204\n"
+
+
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_tables_say_about_secrets_stays(text):
     assert hide_columns(text) == text
