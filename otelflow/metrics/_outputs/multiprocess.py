@@ -58,8 +58,8 @@ class Multiprocess:
         folder = os.environ.get(VARIABLE, "")
         reason = ""
         try:  # before anything else: where the system itself follows no link of others, it says that nothing is there
-            with Folder.reached(Path(folder).absolute(), may_be_link=True) as held:
-                status = held.status()
+            with Folder.reached(Path(folder).absolute(), may_be_link=True) as opened_folder:
+                status = opened_folder.status()
         except OSError as error:
             reason = error.strerror or str(error)
             is_there = error.errno == errno.ELOOP or os.path.isdir(folder)  # noqa: PTH112 Path.is_dir() may raise
