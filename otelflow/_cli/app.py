@@ -313,8 +313,8 @@ def ship(
 ) -> None:
     """Send the spans and log records that wait in a spool, of processes that run or are gone, to the OTLP endpoint.
 
-    It goes on with what comes later, until Ctrl-C or SIGTERM. With --once the exit code is 1 when something could not
-    be sent and waits on.
+    It goes on with what comes later, until Ctrl-C or SIGTERM. With --once it ends, where nobody answers, after one
+    request a signal, of OTEL_EXPORTER_OTLP_TIMEOUT at most (2 seconds), and with code 1 when something waits on.
     """
     show_warnings(with_tracebacks=False)
     from otelflow._cli.ship import ship as send

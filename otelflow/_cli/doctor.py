@@ -206,7 +206,7 @@ def _examine_waiting(directory: Path, waiting: Waiting | None) -> Iterator[Findi
         amount = size(waiting.size)
         words = amount if waiting.spans is None else f"{counted(waiting.spans, 'span')} ({amount})"
         since = f"since {local_time(round(waiting.since * 1e9)):%Y-%m-%d %H:%M:%S}"
-        if waiting.is_sent:
+        if waiting.has_sender:
             yield Finding("ok", "waits in the spool", f"{words} {since}; a process is sending")
         else:
             cure = f"'otelflow ship {directory} --once' sends them, and so does the next program that uses the spool"

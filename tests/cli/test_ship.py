@@ -1,6 +1,8 @@
 """``otelflow ship`` as a person and a sidecar meet it."""
 
+import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -91,6 +93,28 @@ def test_once_fails_when_the_endpoint_takes_nothing_and_everything_stays(spool):
     assert done.returncode == 1
     assert f"http://127.0.0.1:9/v1/traces (connection refused) does not take spans; they wait in {spool}" in done.stderr
     assert len(list(spool.glob("*.otlp"))) == 1
+
+
+def test_once_asks_an_endpoint_that_does_not_answer_one_time_however_much_waits(spool):
+    for name in ("first", "second", "third"):
+        tracer, end = writer_of(spool)
+        tracer.start_span(name).end()
+        end()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = ship(spool, "--once", url=url, OTEL_EXPORTER_OTLP_TIMEOUT="0.5")
+        silent.setblocking(False)
+        connections = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connections.append(silent.accept()[0])
+    for connection in connections:
+        connection.close()
+
+    assert (done.returncode, len(connections)) == (1, 1), done.stderr
+    assert f"{url}/v1/traces (timed out) does not take spans; they wait in {spool}" in done.stderr
+    assert len(list(spool.glob("*.otlp"))) == 3
 
 
 def test_it_follows_living_programs_until_it_is_told_to_end(spool, receiver):

@@ -17,7 +17,6 @@ from otelflow_exporters._store.ownership import PROGRESS, writer_of
 from otelflow_exporters._store.pruning import is_live, kept_in_place, remove_unfinished
 from otelflow_exporters._store.writer import is_watched_here, is_written_here
 
-SUFFIX: Final = PROGRESS
 #: Where a part of a segment begins and ends, in bytes
 Range = tuple[int, int]
 
@@ -84,21 +83,28 @@ class Claim:
         with contextlib.suppress(OSError):  # a full disk: after a restart some of it is sent again
             os.pwrite(self._file.descriptor, f"{self.offset:0{_DIGITS}}{ranges}".encode() + _END + state, 0)
 
-    def remove(self, folder: Folder, *, is_own: bool, has_twin: bool = False) -> None:
+    def remove(self, folder: Folder, *, is_own: bool, is_number_shared: bool = False) -> None:
         """Remove the segment from *folder*, in which nothing is left.
 
-        *is_own*: it is that of the spool that ships. *has_twin*: another process with the number of this one lives.
+        *is_own*: the spool that ships has written it. *is_number_shared*: another process that lives has the number of
+        this one.
         """
         folder.remove(self.name)
-        # Else that process, if it lives, learns by this file what was sent; so does another spool of this process.
-        is_of_earlier = writer_of(self.name) == os.getpid() and not is_watched_here(self.name) and not has_twin
+        is_of_this_number = writer_of(self.name) == os.getpid()
+        is_of_earlier = is_of_this_number and not is_watched_here(self.name) and not is_number_shared
+        # Otherwise the file that says what was sent stays: whoever has written the segment reads it, if it lives.
         if is_own or is_of_earlier:
-            folder.remove(self.name + SUFFIX)
+            remove_mark(folder, self.name)
         self.release()
 
     def release(self, *, is_unlocked: bool = False) -> None:
         """Leave the segment to others, if that *is_unlocked* also while a child that was forked meanwhile lives."""
         self._file.close(is_unlocked=is_unlocked)
+
+
+def remove_mark(folder: Folder, name: str) -> None:
+    """Remove the file that says how far the segment *name* was sent."""
+    folder.remove(name + PROGRESS)
 
 
 def is_watched(folder: Folder, name: str) -> bool:
@@ -123,7 +129,7 @@ def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
 
     Raises OSError where nobody can have it: on a disk that is read-only or has no room, and without the right to write.
     """
-    name = file.name + SUFFIX
+    name = file.name + PROGRESS
     try:
         descriptor = folder.open(name, os.O_RDWR | os.O_CREAT)
     except OSError as error:
@@ -132,42 +138,50 @@ def take_claim(folder: Folder, file: StoredFile) -> Claim | None:
         if error.errno in _OF_THE_DISK:
             raise
         return None
-    is_locked = has_lock = lock(descriptor)
-    # A file system without locks: only the process that writes a segment ships it, while it lives.
-    if is_locked is None:
+    has_lock = lock(descriptor)
+    if has_lock is None:  # a file system without locks: while its writer lives, only that process ships a segment
         writer = writer_of(file.name)
-        is_locked = writer == os.getpid() or not is_running(writer)
+        may_ship = writer == os.getpid() or not is_running(writer)
+    else:
+        may_ship = has_lock
     current = folder.file(file.name)
-    if is_locked and current is not None:
+    if may_ship and current is not None:
         with contextlib.suppress(OSError):
             return Claim(file.name, descriptor, current.size, has_lock=bool(has_lock))
-    elif is_locked and not os.pread(descriptor, 1, 0):  # it was shipped, and removed, after it had been listed
+    elif may_ship and not os.pread(descriptor, 1, 0):  # it was shipped, and removed, after it had been listed
         folder.remove(name)
     os.close(descriptor)
     return None
 
 
+def is_claimed(folder: Folder, name: str) -> bool | None:
+    """Tell whether a process ships the segment *name* now; None on a file system without locks.
+
+    Raises OSError if nobody has claimed it yet.
+    """
+    descriptor = folder.open(name + PROGRESS, os.O_RDONLY)
+    try:
+        return is_held(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def is_under_way(folder: Folder, name: str) -> bool:
     """Tell whether a sender that is there still waits for the answer to a part of the segment *name*."""
-    name += SUFFIX
     with contextlib.suppress(OSError):
-        state = folder.read(name, _LARGEST_TEXT).partition(_END)[2]
-        file = folder.file(name) if state.startswith(_UNDER_WAY) else None
+        state = folder.read(name + PROGRESS, _LARGEST_TEXT).partition(_END)[2]
+        file = folder.file(name + PROGRESS) if state.startswith(_UNDER_WAY) else None
         if file is not None:
-            descriptor = folder.open(name, os.O_RDONLY)
-            try:
-                is_claimed = is_held(descriptor)
-            finally:
-                os.close(descriptor)
+            is_there = is_claimed(folder, name)
             # Without locks nobody knows whether it is there, but no answer takes so long.
-            return clock.time() - file.modified < _READ_SECONDS if is_claimed is None else is_claimed
+            return clock.time() - file.modified < _READ_SECONDS if is_there is None else is_there
     return False
 
 
 def unsent_ranges(folder: Folder, file: StoredFile) -> list[Range]:
     """Return which parts of the segment *file* have not been shipped, whoever does it."""
     try:
-        offset, aside = _progress(folder.read(file.name + SUFFIX, _LARGEST_TEXT), file.size)
+        offset, aside = _progress(folder.read(file.name + PROGRESS, _LARGEST_TEXT), file.size)
     except OSError:
         offset, aside = 0, []
     return [*aside, (offset, file.size)]
@@ -193,15 +207,15 @@ def forget(folder: Folder, own: dict[str, int], sent: Counter[str], names: Itera
     """
     shipped = vanished = 0
     for name in names:
-        is_mine = name in sent
-        count = own.pop(name, 0) - sent.pop(name, 0)
-        file = folder.file(name + SUFFIX)
-        lost = count
-        if file is not None:
-            if file.size and not is_mine:
-                lost = min(count, _lost_in(folder, name))
-            folder.remove(file.name)
-        shipped += count - lost
+        is_sent_from_here = name in sent
+        left = own.pop(name, 0) - sent.pop(name, 0)
+        lost = left
+        mark = folder.file(name + PROGRESS)
+        if mark is not None:
+            if mark.size and not is_sent_from_here:  # another process has sent from it, and says what was lost
+                lost = min(left, _lost_in(folder, name))
+            folder.remove(mark.name)
+        shipped += left - lost
         vanished += lost
     return shipped, vanished
 
@@ -211,23 +225,23 @@ def write_loss(folder: Folder, name: str, lost: int) -> None:
 
     By what it finds beside it: if nothing of it was sent, that is nothing.
     """
-    file = folder.file(name + SUFFIX)
+    file = folder.file(name + PROGRESS)
     if file is not None and file.size:
         with contextlib.suppress(OSError):
             folder.write(file.name, _LOST + str(lost).encode())
             return
-    folder.remove(name + SUFFIX)
+    remove_mark(folder, name)
 
 
 def _lost_in(folder: Folder, name: str) -> int:
     with contextlib.suppress(OSError, ValueError):
-        before, _, digits = folder.read(name + SUFFIX, _LARGEST_TEXT).partition(_LOST)
+        before, _, digits = folder.read(name + PROGRESS, _LARGEST_TEXT).partition(_LOST)
         return int(digits) if not before and digits.isdigit() else 0
     return 0
 
 
-def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str], int | None]) -> int:
-    """Return how many spans of the segments *own*, which are gone with their folder, nobody has sent from there.
+def take_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str], int | None]) -> int:
+    """Take out of *own* the spans that are gone with their segments and that nobody has sent; return how many.
 
     What was sent stays in *own*: of that, the part that is under way may be refused. The folder need not be a spool
     any more: where a link or a file stands in its place, nothing waits.
@@ -240,20 +254,21 @@ def count_vanished(directory: Path, own: dict[str, int], sent_of: Callable[[str]
     except OSError:  # nobody can tell
         return 0
     vanished, absent = 0, [name for name in written if name not in names]
-    lost: dict[str, int] = {}
-    if any(name + SUFFIX in names for name in absent):
+    lost_of_others: dict[str, int] = {}  # of each segment from which another process has sent, what it could not send
+    if any(name + PROGRESS in names for name in absent):
         with contextlib.suppress(OSError), Folder.reached(directory, may_be_link=True) as folder:
-            marks = map(folder.file, (name + SUFFIX for name in absent))
+            marks = map(folder.file, (name + PROGRESS for name in absent))
             # An empty one is that of a segment from which nobody has sent.
-            lost = {
+            lost_of_others = {
                 name: _lost_in(folder, name) for name, mark in zip(absent, marks, strict=True) if mark and mark.size
             }
     for name in absent:
-        sent = sent_of(name)
-        if lost.get(name, -1) or sent is not None:
-            count = max(0, own.get(name, 0) - (sent or 0))
-            vanished += min(count, lost.get(name) or count)
-            own[name] = sent or 0
+        sent, lost = sent_of(name), lost_of_others.get(name)
+        if sent is None and lost == 0:  # another process has sent all of it
+            continue
+        unsent = max(0, own.get(name, 0) - (sent or 0))
+        vanished += min(unsent, lost) if lost else unsent
+        own[name] = sent or 0
     return vanished
 
 
@@ -265,7 +280,7 @@ def remove_orphans(folder: Folder) -> None:
     remove_unfinished(folder)
     now = clock.time()
     for name in folder.names():
-        segment = name.removesuffix(SUFFIX)
+        segment = name.removesuffix(PROGRESS)
         if segment == name or folder.file(segment) is not None:
             continue
         file = folder.file(name)

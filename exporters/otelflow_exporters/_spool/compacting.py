@@ -13,19 +13,19 @@ from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import closed_to_others, is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Segment, framed
 
-# So many items have one resource and scope in common, which would take as many bytes as they do. What an endpoint
-# refuses for good is looked for in one of these, item by item.
+# So many items are written as one request: resource and scope, which take as many bytes as an item does, stand in it
+# once. More would be slow to search, item by item, for what an endpoint refuses for good.
 _TOGETHER: Final = 32
 # For each segment that is begun so many are written anew: all are soon, and none takes long.
 _AT_ONCE: Final = 2
 
 
 class Compactor:
-    """Makes room in a spool of *signal*, whoever has written there; *pruning* is as for ``compact()``."""
+    """Makes room in a spool of *signal*, whoever has written there; *pruning_lock* is as for ``rewrite()``."""
 
-    def __init__(self, signal: Signal, pruning: contextlib.AbstractContextManager[object]) -> None:
+    def __init__(self, signal: Signal, pruning_lock: contextlib.AbstractContextManager[object]) -> None:
         self._signal = signal
-        self._pruning = pruning
+        self._pruning_lock = pruning_lock
         self._tried: set[str] = set()  # segments that were written anew, or cannot be
 
     def make_room(self, directory: Path | None, most_bytes: int) -> None:
@@ -37,8 +37,8 @@ class Compactor:
             if sum(file.size for file in files) <= most_bytes:
                 return
             self._tried.intersection_update(file.name for file in files)
-            whole = (file for file in files if file.name not in self._tried and not is_live(folder, file.name))
-            for file in itertools.islice(whole, _AT_ONCE):
+            candidates = (file for file in files if file.name not in self._tried and not is_live(folder, file.name))
+            for file in itertools.islice(candidates, _AT_ONCE):
                 self._tried.add(file.name)
                 claim = take_claim(folder, file)
                 if claim is None:  # somebody ships it
@@ -46,21 +46,21 @@ class Compactor:
                 try:
                     # Without locks this process itself may be sending it, and has read a part of it.
                     if claim.has_lock and not claim.offset and not claim.aside:
-                        compact(folder, file, self._signal, self._pruning)
+                        rewrite(folder, file, self._signal, self._pruning_lock)
                 finally:
                     claim.release(is_unlocked=True)
 
 
-def compact(
-    folder: Folder, file: StoredFile, signal: Signal, pruning: contextlib.AbstractContextManager[object]
+def rewrite(
+    folder: Folder, file: StoredFile, signal: Signal, pruning_lock: contextlib.AbstractContextManager[object]
 ) -> bool:
     """Write the segment *file*, of which nothing has been sent, anew if that makes it smaller; tell whether it did.
 
-    *pruning* is held by a thread that removes segments: one that is gone must not come back.
+    *pruning_lock* is held by a thread that removes segments: one that is gone must not come back.
     """
     with contextlib.suppress(OSError), closed_to_others(folder, file.name) as is_free:  # a full disk: it stays as it is
         content = compacted(folder.read(file.name, LARGEST_SEGMENT), signal) if is_free else b""
-        with pruning:
+        with pruning_lock:
             if content and len(content) < file.size and folder.file(file.name) is not None:
                 folder.write(file.name, content, modified=file.modified)
                 return True

@@ -279,7 +279,7 @@ class Shipper:
         """Remove a segment in which nothing is left."""
         if self._has_twin is None:
             self._has_twin = has_twin(folder, os.getpid(), folder.names())  # of now: it goes on
-        claim.remove(folder, is_own=claim.name in self._own(), has_twin=self._has_twin)
+        claim.remove(folder, is_own=claim.name in self._own(), is_number_shared=self._has_twin)
         self._files.pop(claim.name, None)
         own = self._own()
         vanished = own.pop(claim.name, 0) - self._sent.pop(claim.name, 0)  # what was unreadable of it

@@ -17,7 +17,7 @@ from otelflow.errors import ConfigurationError
 from otelflow_exporters._otlp.sender import Sender, new_sender
 from otelflow_exporters._spool.answers import Answers
 from otelflow_exporters._spool.batches import CLOSED
-from otelflow_exporters._spool.claims import SUFFIX, count_vanished, is_under_way
+from otelflow_exporters._spool.claims import is_under_way, remove_mark, take_vanished
 from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.deferred import DeferredCalls, call_logged
 from otelflow_exporters._spool.destination import destination_of
@@ -251,7 +251,7 @@ class Spool:
                 self._lose("shutdown", count)
         sent_of = (lambda _: None) if self._shipper is None else self._shipper.sent_of
         with self._lock:  # the thread with what is under way may settle at the same time
-            count = 0 if self.directory is None else count_vanished(self._folder, self.writer.segments, sent_of)
+            count = 0 if self.directory is None else take_vanished(self._folder, self.writer.segments, sent_of)
         if count:
             self._lose("vanished", count)
         self.writer.is_watched = False
@@ -311,7 +311,7 @@ class Spool:
             return is_free
         # Counted later: the lock is the writing program's most of the time, and this wait would hold that up.
         if self.writer.segments.pop(file.name, None) is not None:
-            folder.remove(file.name + SUFFIX)
+            remove_mark(folder, file.name)
             self.deferred.add(self._lose, "spool_full", count)
         elif not tell_writer(folder, file.name, count) and count:
             self.deferred.add(self._count_loss, "spool_full", count)

@@ -31,7 +31,10 @@ class Starts:
     def beginning(self, span_id: int) -> Beginning | None:
         """Return what stays of an open span until it ends."""
         start = self._open.get(span_id)
-        return None if start is None else start[2]
+        if start is None:
+            return None
+        _, _, beginning = start
+        return beginning
 
     def add(self, span_id: int, record: bytes, span: Span, beginning: Beginning) -> bool:
         """Keep *record* of *span*, if there is room; tell whether there was."""
@@ -45,14 +48,19 @@ class Starts:
     def replace(self, span_id: int, record: bytes) -> bool:
         """Keep *record* in the place of an earlier one, if the span is open still and there is room."""
         start = self._open.get(span_id)
-        if start is None or self._bytes + len(record) - len(start[0]) > _LARGEST:
+        if start is None:
             return False
-        self._open[span_id] = record, start[1], start[2]
-        self._bytes += len(record) - len(start[0])
+        earlier, span, beginning = start
+        size = self._bytes + len(record) - len(earlier)
+        if size > _LARGEST:
+            return False
+        self._open[span_id] = record, span, beginning
+        self._bytes = size
         return True
 
     def remove(self, span_id: int) -> None:
         """Forget a span that has ended."""
         start = self._open.pop(span_id, None)
         if start is not None:
-            self._bytes -= len(start[0])
+            record, _, _ = start
+            self._bytes -= len(record)

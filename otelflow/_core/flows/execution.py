@@ -121,7 +121,7 @@ def to_end(  # noqa: C901 a driver is written out, see above
                     try:
                         value = loop.run()
                         if run.session is not None:
-                            loop.finish(run)
+                            loop.wait_for_submitted(run)
                     finally:
                         loop.close(run)
                 close_run(run, SUCCESS, value)

@@ -117,7 +117,7 @@ class TaskStep:
             return True
         if self._cache_key is None or self._keeping.is_useless:
             return True
-        if not self._acquire(self._cache_key):
+        if not self._begin_making(self._cache_key):
             return False
         self._look_up()  # the run that had the lock until now may have kept it
         return True
@@ -165,7 +165,7 @@ class TaskStep:
         with _making.lock:  # a thread may be about to lock: whoever waited for it was cancelled
             self._is_released = True
             unlock, self._unlock = self._unlock, None
-        self._give_up(unlock)
+        self._release_key(unlock)
 
     def _look_up(self) -> bool:
         keeping, storage = self._keeping, self._storage
@@ -181,11 +181,11 @@ class TaskStep:
                 self.record, self._reason = record, "cache"
         return self.record is not None
 
-    def _acquire(self, key: str) -> bool:
-        """Tell whether this run is to make the value of *key*: nobody else does, or one around it does.
+    def _begin_making(self, key: str) -> bool:
+        """Let this run make the value of *key*, unless another one makes it; tell whether it is to.
 
-        So it is, too, where the storage has no locks or cannot lock, and when the run was given up meanwhile (as by
-        Ctrl-C): then what was locked is unlocked here, since nobody else knows of it.
+        A run inside the maker makes it, too. So does each run where the storage has no locks or cannot lock.
+        If the run has ended meanwhile (as by Ctrl-C), it is unlocked here, since nobody else would.
         """
         with _making.lock:
             holder = _making.runs.setdefault(key, self._run)
@@ -212,11 +212,11 @@ class TaskStep:
             if not self._is_released:
                 self._unlock = unlock_file
                 return True
-        self._give_up(unlock_file)
+        self._release_key(unlock_file)
         return True
 
-    def _give_up(self, unlock: "Callable[[], None] | None") -> None:
-        """Let another run make the value; also when a Ctrl-C came before there was anything to *unlock*."""
+    def _release_key(self, unlock: "Callable[[], None] | None") -> None:
+        """Let another run make the value, however this one has ended; there is nothing to *unlock* if it came early."""
         self._keeping.unlock(unlock)
         if self._cache_key is not None and _making.runs.get(self._cache_key) is self._run:
             del _making.runs[self._cache_key]

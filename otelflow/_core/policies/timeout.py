@@ -36,8 +36,8 @@ class _Limit:
                 f"{self.name!r}: timeout must be a number of seconds above 0 or a timedelta, not {error}"
             ) from None
 
-    def error(self, run: Run | None, *, is_running: bool) -> RunTimeout:
-        """Return what ends *run* at its deadline, and say on its span whether the body goes on."""
+    def noted_error(self, run: Run | None, *, is_running: bool) -> RunTimeout:
+        """Write on the span of *run* that it timed out, and whether its body goes on; return the error that ends it."""
         if run is None:  # it could not be opened
             return RunTimeout("task", self.name, self.seconds)
         spans.note(run, semconv.RUN_TIMEOUT, self.seconds)
@@ -85,7 +85,7 @@ class _Thread(threading.Thread):
             del error
 
 
-def _leaves_running(run: Run | None) -> bool:
+def _give_up_submitted(run: Run | None) -> bool:
     """Give up what *run* has submitted, which would take longer; tell whether some of it runs on."""
     owner = run.parent if run is not None and run.attempt else run
     return owner is not None and owner.session is not None and bool(owner.session.give_up())
@@ -117,7 +117,7 @@ class Timeout:
                 thread.give_back()
                 interrupt = error.__context__
                 if interrupt is not None and not isinstance(interrupt, Exception):
-                    raise interrupt from None  # Ctrl-C while Python waited for the thread to begin: it trips over it
+                    raise interrupt from None  # Ctrl-C has interrupted start(), which then failed
                 error.add_note(f"{limit.name!r} has a timeout, and so needs a thread of its own")
                 raise
             try:
@@ -127,8 +127,8 @@ class Timeout:
                     spans.note(run, semconv.RUN_BODY_RUNNING, True)
                 raise
             if not thread.has_ended:
-                _leaves_running(run)
-                raise limit.error(run, is_running=True)
+                _give_up_submitted(run)
+                raise limit.noted_error(run, is_running=True)
             del run  # as in drivers.function()
             value = thread.result()
             warn_of_awaitable(value, limit.name, "timeout")
@@ -148,7 +148,7 @@ class Timeout:
                 if trio is not None:
                     with trio.move_on_after(limit.seconds):
                         return await body(*args, **kwargs)
-                    raise limit.error(run, is_running=_leaves_running(run))
+                    raise limit.noted_error(run, is_running=_give_up_submitted(run))
                 import asyncio  # noqa: PLC0415 its loop runs, so it is there
 
                 scope = asyncio.timeout(limit.seconds)
@@ -158,7 +158,7 @@ class Timeout:
                 except TimeoutError as error:
                     # Not the body's own: it was cancelled at the deadline alone.
                     if scope.expired() and isinstance(error.__cause__, asyncio.CancelledError):
-                        raise limit.error(run, is_running=_leaves_running(run)) from error.__cause__
+                        raise limit.noted_error(run, is_running=_give_up_submitted(run)) from error.__cause__
                     raise
             finally:
                 del run  # as in drivers.function()

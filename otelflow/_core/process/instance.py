@@ -27,17 +27,18 @@ class _Instances(State):
     def __init__(self) -> None:
         self.lock = forks.new_lock()
         self.ids: dict[str, str] = {}
+        self.inherited: frozenset[str] = frozenset()
         self.files: list[OpenFile] = []
         super().__init__()
 
     def reset(self) -> None:
         """Have no id, and let another process have it."""
         self.begin_anew()
-        self.inherited: frozenset[str] = frozenset()
+        self.inherited = frozenset()
 
     def begin_anew(self) -> None:
         """Leave the ids to the parent, which holds their locks on."""
-        self.inherited = getattr(self, "inherited", frozenset()).union(self.ids.values())
+        self.inherited = self.inherited.union(self.ids.values())
         while self.files:
             self.files.pop().close()
         self.ids.clear()
@@ -53,7 +54,7 @@ def instance_id(service: str) -> str:
     """
     with _instances.lock:
         if service not in _instances.ids:
-            _instances.ids[service] = f"{socket.gethostname()}-{_take_number(service)}"
+            _instances.ids[service] = f"{socket.gethostname()}-{_take_suffix(service)}"
         return _instances.ids[service]
 
 
@@ -62,7 +63,8 @@ def is_instance_id(text: object) -> bool:
     return text in _instances.inherited or text in _instances.ids.values()
 
 
-def _take_number(service: str) -> str:
+def _take_suffix(service: str) -> str:
+    """Return what tells this process from the others of *service* on this host: a number that it holds from now on."""
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", service)[:100]
     with contextlib.suppress(OSError), _own_folder() as folder:
         for candidate in range(_MOST):

@@ -17,8 +17,11 @@ from otelflow._core.runs.run import Run
 class OwnLoop:
     """A loop for one awaitable: here, or in a thread when a loop runs here already (Jupyter).
 
-    ``run()`` returns what it gives, and is no frame in a traceback; ``finish()`` and ``close()`` must follow.
+    ``run()`` returns what the awaitable gives; ``wait_for_submitted()`` and ``close()`` must follow.
     """
+
+    # A variable and no method: a method would be one more frame in each traceback.
+    run: Callable[[], Any]
 
     def __init__(self, awaitable: Awaitable[Any], run: Run) -> None:
         import asyncio  # noqa: PLC0415 takes as long as OpenTelemetry; only async flows need it
@@ -29,7 +32,7 @@ class OwnLoop:
             asyncio.get_running_loop()
         except RuntimeError:
             self._runner: Any = asyncio.Runner()
-            self.run: Callable[[], Any] = functools.partial(self._runner.run, coroutine, context=self._context)
+            self.run = functools.partial(self._runner.run, coroutine, context=self._context)
             return
         warn_once(
             "execute() in a running loop",
@@ -39,7 +42,7 @@ class OwnLoop:
         self._runner = None  # that of the thread closes its own loop
         self.run = _InThread(asyncio.Runner(), _with_session(coroutine, run), self._context).run
 
-    def finish(self, run: Run) -> None:
+    def wait_for_submitted(self, run: Run) -> None:
         """Wait for what was submitted in *run*, on its loop."""
         if run.session.loop_tasks:  # none in a thread, where the loop is closed
             self._runner.run(run.session.end_async(), context=self._context)

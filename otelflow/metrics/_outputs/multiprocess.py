@@ -4,9 +4,11 @@ prometheus-client's multiprocess mode: every process writes into files of its ow
 the one that is scraped adds them up. It knows no exemplars and no removal.
 """
 
+import errno
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from otelflow._core.process import forks
+from otelflow._core.process.files import Folder
 from otelflow._core.process.process import State
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Hooks
@@ -48,12 +51,32 @@ class Multiprocess:
         return cls()
 
     def check(self) -> None:
-        """Raise ConfigurationError unless prometheus-client uses the folder of the variable."""
+        """Raise ConfigurationError unless prometheus-client uses the folder of the variable, and no other user has it.
+
+        It opens files there by their path, also what others put in their place.
+        """
         folder = os.environ.get(VARIABLE, "")
-        if not os.path.isdir(folder):  # noqa: PTH112 Path.is_dir() raises where a name is too long or a folder is closed
+        reason = ""
+        try:  # before anything else: where the system itself follows no link of others, it says that nothing is there
+            with Folder.reached(Path(folder).absolute(), may_be_link=True) as opened_folder:
+                status = opened_folder.status()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            is_there = error.errno == errno.ELOOP or os.path.isdir(folder)  # noqa: PTH112 Path.is_dir() may raise
+        else:
+            is_there = bool(folder)
+            if sys.platform != "win32" and status.st_uid not in (0, user := os.geteuid()):
+                # As root, the master of gunicorn works in the folder of its workers' user.
+                is_of_workers = not user and not status.st_mode & stat.S_IWOTH
+                reason = "" if is_of_workers else "it belongs to another user"
+        if not is_there:
             raise ConfigurationError(
                 f"metrics=multiprocess needs {VARIABLE}, set to an existing empty folder before Python starts "
                 f"(it is {folder!r}); prometheus-client keeps the numbers of all workers there"
+            )
+        if reason:
+            raise ConfigurationError(
+                f"metrics=multiprocess cannot use {VARIABLE}={folder}: {reason}; name a folder of your own, or of root"
             )
         if values.ValueClass.__name__ != "MmapedValue":
             raise ConfigurationError(f"metrics=multiprocess: set {VARIABLE} before prometheus_client is imported")

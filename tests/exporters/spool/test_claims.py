@@ -9,6 +9,7 @@ import pytest
 
 from otelflow._core.process.files import Folder
 from otelflow_exporters._spool import claims
+from otelflow_exporters._store.ownership import PROGRESS
 
 SEGMENT = "20240101T000000.000000Z-1-01234567.otlp"
 OWN = f"20240101T000000.000000Z-{os.getpid()}-01234567.otlp"
@@ -93,7 +94,7 @@ def test_without_locks_what_is_under_way_is_so_for_as_long_as_an_answer_may_take
 ):
     claim = claims.take_claim(folder, segment(folder))
     with claim.sending(folder):
-        os.utime(folder.path / (SEGMENT + claims.SUFFIX), (time.time() - age,) * 2)
+        os.utime(folder.path / (SEGMENT + PROGRESS), (time.time() - age,) * 2)
         monkeypatch.setattr(claims, "is_held", lambda _: None)
 
         assert claims.is_under_way(folder, SEGMENT) is is_under_way
@@ -132,7 +133,7 @@ def test_progress_that_cannot_be_is_none(text, progress):
 # In containers that share a volume, each first process is number 1.
 @pytest.mark.parametrize(
     ("name", "has_twin", "left"),
-    [(SEGMENT, False, [SEGMENT + claims.SUFFIX]), (OWN, False, []), (OWN, True, [OWN + claims.SUFFIX])],
+    [(SEGMENT, False, [SEGMENT + PROGRESS]), (OWN, False, []), (OWN, True, [OWN + PROGRESS])],
     ids=["of another", "of this", "of one in another container"],
 )
 def test_a_segment_that_was_shipped_goes_and_its_progress_stays_for_another_process_that_wrote_it(
@@ -141,7 +142,7 @@ def test_a_segment_that_was_shipped_goes_and_its_progress_stays_for_another_proc
     claim = claims.take_claim(folder, segment(folder, name))
     claim.advance(100, [])
     opened = len(list(Path("/dev/fd").iterdir()))
-    claim.remove(folder, is_own=False, has_twin=has_twin)
+    claim.remove(folder, is_own=False, is_number_shared=has_twin)
 
     assert folder.names() == left
     assert len(list(Path("/dev/fd").iterdir())) == opened - 1
@@ -163,14 +164,14 @@ def test_the_progress_of_a_segment_that_is_gone_stays(folder):
     folder.remove(SEGMENT)
 
     assert claims.take_claim(folder, file) is None
-    assert folder.names() == [SEGMENT + claims.SUFFIX]
+    assert folder.names() == [SEGMENT + PROGRESS]
 
 
 def test_a_link_in_the_place_of_the_progress_goes_and_is_not_followed(folder, tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     file = segment(folder)
-    (tmp_path / (SEGMENT + claims.SUFFIX)).symlink_to(victim)
+    (tmp_path / (SEGMENT + PROGRESS)).symlink_to(victim)
 
     first = claims.take_claim(folder, file)
     second = claims.take_claim(folder, file)
@@ -188,7 +189,7 @@ def test_a_link_in_the_place_of_the_progress_goes_and_is_not_followed(folder, tm
 )
 def test_of_a_segment_that_is_gone_it_is_told_who_has_sent_it(folder, progress, is_mine, expected):
     if progress is not None:
-        (folder.path / (SEGMENT + claims.SUFFIX)).write_bytes(progress)
+        (folder.path / (SEGMENT + PROGRESS)).write_bytes(progress)
     own, sent = {SEGMENT: 3, "other": 1}, Counter({SEGMENT: 2} if is_mine else {})
 
     assert claims.forget(folder, own, sent, [SEGMENT]) == expected
@@ -206,10 +207,10 @@ def test_what_is_gone_with_its_folder_is_counted_but_for_what_was_sent(tmp_path)
     (tmp_path / "c.sent").write_bytes(b"12")
     (tmp_path / "d.sent").write_bytes(b"")  # nobody has sent from it
     own = dict(names)
-    of_folder = claims.count_vanished(tmp_path, own, {"a": 2}.get)
+    of_folder = claims.take_vanished(tmp_path, own, {"a": 2}.get)
     everything = dict(names)
-    of_nothing = claims.count_vanished(tmp_path / "gone", everything, {"a": 2}.get)
-    of_file = claims.count_vanished(tmp_path / "b", dict(names), {}.get)
+    of_nothing = claims.take_vanished(tmp_path / "gone", everything, {"a": 2}.get)
+    of_file = claims.take_vanished(tmp_path / "b", dict(names), {}.get)
 
     assert (of_folder, own) == (10, {"a": 2, "b": 5, "c": 7, "d": 0})
     assert (of_nothing, everything) == (22, {"a": 2, "b": 0, "c": 0, "d": 0})
@@ -220,7 +221,7 @@ def test_of_a_segment_that_is_gone_with_its_folder_this_process_knows_what_it_ha
     (tmp_path / "a.sent").write_bytes(b"00000000000000000012. ")
     own = {"a": 3}
 
-    assert (claims.count_vanished(tmp_path, own, {"a": 2}.get), own) == (1, {"a": 2})
+    assert (claims.take_vanished(tmp_path, own, {"a": 2}.get), own) == (1, {"a": 2})
 
 
 def test_what_nobody_can_tell_is_not_lost(tmp_path, monkeypatch):
@@ -230,29 +231,29 @@ def test_what_nobody_can_tell_is_not_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(claims.os, "listdir", refuse)
     own = {"a": 3}
 
-    assert (claims.count_vanished(tmp_path, own, {}.get), own) == (0, {"a": 3})
+    assert (claims.take_vanished(tmp_path, own, {}.get), own) == (0, {"a": 3})
 
 
 def test_the_progress_of_processes_that_are_gone_goes_when_nobody_reads_it_any_more(folder):
     old = time.time() - 700
     young = time.time() - 500
     for name, when in ((GONE, old), (PARENT, old), (OWN, old), (GONE.replace("2024", "2025"), young), ("notes", old)):
-        path = folder.path / (name + (claims.SUFFIX if name != "notes" else ""))
+        path = folder.path / (name + (PROGRESS if name != "notes" else ""))
         path.write_bytes(b"5.")
         os.utime(path, (when, when))
     kept = segment(folder, GONE.replace("2024", "2026")).name
-    (folder.path / (kept + claims.SUFFIX)).write_bytes(b"5.")
-    os.utime(folder.path / (kept + claims.SUFFIX), (old, old))
+    (folder.path / (kept + PROGRESS)).write_bytes(b"5.")
+    os.utime(folder.path / (kept + PROGRESS), (old, old))
 
     claims.remove_orphans(folder)
 
-    young_name = GONE.replace("2024", "2025") + claims.SUFFIX
-    assert sorted(folder.names()) == sorted([PARENT + claims.SUFFIX, young_name, "notes", kept, kept + claims.SUFFIX])
+    young_name = GONE.replace("2024", "2025") + PROGRESS
+    assert sorted(folder.names()) == sorted([PARENT + PROGRESS, young_name, "notes", kept, kept + PROGRESS])
 
 
 @pytest.mark.parametrize(("age", "is_left"), [(600, True), (600.5, False)])
 def test_the_progress_is_left_for_ten_minutes_to_who_may_read_it(folder, monkeypatch, age, is_left):
-    path = folder.path / (GONE + claims.SUFFIX)
+    path = folder.path / (GONE + PROGRESS)
     path.write_bytes(b"5.")
     os.utime(path, (1_000, 1_000))
     monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_000 + age)
@@ -264,7 +265,7 @@ def test_the_progress_is_left_for_ten_minutes_to_who_may_read_it(folder, monkeyp
 
 @pytest.mark.parametrize(("age", "is_left"), [(86_400, True), (86_400.5, False)])
 def test_the_progress_is_left_for_a_day_where_a_process_has_that_number(folder, monkeypatch, age, is_left):
-    path = folder.path / (PARENT + claims.SUFFIX)
+    path = folder.path / (PARENT + PROGRESS)
     path.write_bytes(b"5.")
     os.utime(path, (1_000, 1_000))
     monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_000 + age)

@@ -26,7 +26,7 @@ from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.batches import CLOSED, item_of, lost_spans, request_of, start_record
 from otelflow_exporters._spool.claims import take_claim
-from otelflow_exporters._spool.compacting import Compactor, compact, compacted
+from otelflow_exporters._spool.compacting import Compactor, compacted, rewrite
 from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._store.forgetting import Forgotten, forget_spans
@@ -131,7 +131,7 @@ def test_its_time_is_that_of_the_older_one(tmp_path):
     os.utime(path, (1_000, 1_000))
 
     with Folder(tmp_path) as folder:
-        is_smaller = [compact(folder, folder.file("a.otlp"), SPANS, NOBODY) for _ in range(2)]
+        is_smaller = [rewrite(folder, folder.file("a.otlp"), SPANS, NOBODY) for _ in range(2)]
 
     assert is_smaller == [True, False]
     assert path.stat().st_mtime == 1_000
@@ -149,7 +149,7 @@ def test_where_nothing_can_be_written_it_stays_as_it_is(tmp_path, monkeypatch):
 
     with Folder(tmp_path) as folder:
         monkeypatch.setattr(folder, "rename", full)
-        assert not compact(folder, folder.file("a.otlp"), SPANS, NOBODY)
+        assert not rewrite(folder, folder.file("a.otlp"), SPANS, NOBODY)
 
     assert path.read_bytes() == content
     assert [item.name for item in tmp_path.iterdir()] == ["a.otlp"]
@@ -160,7 +160,7 @@ def compact_and_die(path):
     with open_store(path, kind="spool") as folder:
         folder.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         (file,) = segment_files(folder)
-        compact(folder, file, SPANS, NOBODY)
+        rewrite(folder, file, SPANS, NOBODY)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
@@ -201,7 +201,7 @@ def test_what_is_removed_meanwhile_does_not_come_back(tmp_path):
         yield
 
     with Folder(tmp_path) as folder:
-        assert not compact(folder, folder.file("a.otlp"), SPANS, pruning())
+        assert not rewrite(folder, folder.file("a.otlp"), SPANS, pruning())
 
     assert list(tmp_path.iterdir()) == []
 
@@ -225,7 +225,7 @@ def test_what_is_forgotten_while_a_segment_is_written_anew_does_not_come_back(tm
             real(name, new_name)
 
         monkeypatch.setattr(folder, "rename", rename)
-        is_smaller = compact(folder, file, SPANS, NOBODY)
+        is_smaller = rewrite(folder, file, SPANS, NOBODY)
         forgetting.join(30)
 
     assert (is_smaller, forgotten) == (True, [Forgotten(1, 1)])
@@ -240,7 +240,7 @@ def test_a_segment_that_is_written_on_is_not_written_anew(tmp_path):
     with Folder(tmp_path) as folder, path.open("rb") as held:
         assert hold(held.fileno())
 
-        assert not compact(folder, folder.file("a.otlp"), SPANS, NOBODY)
+        assert not rewrite(folder, folder.file("a.otlp"), SPANS, NOBODY)
 
 
 def test_a_request_of_what_lies_together_has_each_span_once():

@@ -17,11 +17,11 @@ from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool import shipper as shipper_module
 from otelflow_exporters._spool.batches import CLOSED, item_of, start_record
-from otelflow_exporters._spool.claims import SUFFIX
 from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._store.limits import Limits
+from otelflow_exporters._store.ownership import PROGRESS
 from otelflow_exporters._store.records import LARGEST_SEGMENT
 from otelflow_exporters._store.writer import SegmentWriter
 from support.receivers import OtlpReceiver, spans_of
@@ -1058,7 +1058,7 @@ def test_a_process_in_another_container_that_has_the_same_number_learns_what_was
         shipper.close()
 
     assert endpoint.names == ["one", "two"]
-    assert (folder / (sent + SUFFIX)).exists() is is_there
+    assert (folder / (sent + PROGRESS)).exists() is is_there
 
 
 def test_who_writes_all_the_time_sends_also_what_others_have_left_since_and_others_do_not_hold_up_its_own(

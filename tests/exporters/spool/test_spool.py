@@ -19,11 +19,10 @@ from otelflow._core.process.ledger import Account
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool import last_delivery
 from otelflow_exporters._spool.batches import CLOSED
-from otelflow_exporters._spool.claims import SUFFIX
 from otelflow_exporters._spool.shipper import Outcome
 from otelflow_exporters._spool.signals import LOG_RECORDS, METRICS, SPANS
 from otelflow_exporters._spool.spool import Spool
-from otelflow_exporters._store.ownership import open_store, segment_files
+from otelflow_exporters._store.ownership import PROGRESS, open_store, segment_files
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import python, run_python, source_of
 from support.receivers import spans_of
@@ -431,7 +430,7 @@ def test_where_no_file_can_be_made_any_more_everything_is_sent_all_the_same(rece
     open_file = Folder.open
 
     def refuse(self, name, flags):
-        if flags & os.O_CREAT and self.file(name) is None and (is_later or name.endswith(SUFFIX)):
+        if flags & os.O_CREAT and self.file(name) is None and (is_later or name.endswith(PROGRESS)):
             raise OSError(errno.ENOSPC, "No space left on device")
         return open_file(self, name, flags)
 

@@ -34,7 +34,7 @@ def test_what_has_ended_waits_since_its_end_and_what_has_only_started_does_not(t
         end()
         ended = waiting_in(folder)
 
-    assert (running.spans, running.writers, running.is_sent) == (3, 1, False)
+    assert (running.spans, running.writers, running.has_sender) == (3, 1, False)
     assert running.size > 0
     assert began <= running.since <= time.time()
     assert (ended.spans, ended.writers) == (3, 0)
@@ -54,9 +54,9 @@ def test_what_another_process_sends_is_being_sent_and_what_it_has_sent_waits_no_
         held.release()
         left = waiting_in(folder)
 
-    assert (during.spans, during.is_sent) == (1, True)
-    assert (after.spans, after.size, after.is_sent) == (0, 0, True)
-    assert not left.is_sent
+    assert (during.spans, during.has_sender) == (1, True)
+    assert (after.spans, after.size, after.has_sender) == (0, 0, True)
+    assert not left.has_sender
 
 
 def test_very_much_is_told_by_its_size_alone(tmp_path, program, monkeypatch):
@@ -92,7 +92,7 @@ def test_of_several_programs_everything_waits_since_the_first_end(two_segments):
     files = sorted(segment_files(two_segments))
     waiting = waiting_in(two_segments)
 
-    assert (waiting.spans, waiting.since, waiting.writers, waiting.is_sent) == (3, 1.0, 0, False)
+    assert (waiting.spans, waiting.since, waiting.writers, waiting.has_sender) == (3, 1.0, 0, False)
     assert waiting.size == sum(file.size for file in files)
 
 
@@ -104,7 +104,7 @@ def test_one_segment_that_is_being_sent_is_enough(two_segments, place):
     waiting = waiting_in(two_segments)
     held.release()
 
-    assert (waiting.spans, waiting.since, waiting.is_sent) == ((2, 2.0, True) if place == 0 else (1, 1.0, True))
+    assert (waiting.spans, waiting.since, waiting.has_sender) == ((2, 2.0, True) if place == 0 else (1, 1.0, True))
     assert waiting.size == files[1 - place].size
 
 

@@ -575,6 +575,50 @@ def test_a_folder_that_is_none_is_refused(monkeypatch, value):
         multiprocess.Multiprocess().open(Aggregator())
 
 
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("user", [0, 65534], ids=["root", "other"])
+def test_a_folder_that_another_user_has_is_refused_but_neither_roots_nor_that_of_the_workers(user, tmp_path):
+    source = f"""
+        from otelflow.errors import ConfigurationError
+        from otelflow.metrics._outputs.multiprocess import Multiprocess
+        os.setuid({user})
+        try:
+            Multiprocess().check()
+            print("taken")
+        except ConfigurationError as error:
+            print(error)
+    """
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    for folder in (tmp_path, *list(tmp_path.parents)[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o711)  # else the other user gets nowhere
+
+    def told(name, owner, mode, link_of=None):
+        folder = shared / name
+        place = shared / f"{name}-files" if link_of is not None else folder
+        place.mkdir()
+        place.chmod(mode)
+        os.chown(place, owner, owner)
+        if link_of is not None:
+            folder.symlink_to(place)
+            os.lchown(folder, link_of, link_of)
+        done = python(source, PROMETHEUS_MULTIPROC_DIR=str(folder))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip().replace(f"metrics=multiprocess cannot use PROMETHEUS_MULTIPROC_DIR={folder}: ", "")
+
+    cure = "; name a folder of your own, or of root"
+    assert told("of-all", 12345, 0o777) == "it belongs to another user" + cure
+    assert (
+        told("linked", user, 0o700, link_of=12345)
+        == "another user has put the symbolic link 'linked' into its way" + cure
+    )
+    # So deployments do: a link of one's own, a volume of Kubernetes, a tmpfs of Docker, a folder of the workers' user
+    assert told("own-link", user, 0o700, link_of=user) == "taken"
+    assert [told(f"of-root-{mode:o}", 0, mode) for mode in (0o777, 0o1777)] == ["taken"] * 2
+    assert told("of-workers", 12345, 0o755) == ("it belongs to another user" + cure if user else "taken")
+
+
 def test_a_variable_that_came_too_late_for_prometheus_client_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     monkeypatch.setattr(values, "ValueClass", values.MutexValue)
