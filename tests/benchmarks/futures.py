@@ -75,7 +75,7 @@ def executors() -> Iterator[dict[str, Executor]]:
         if importlib.util.find_spec("distributed") is not None:
             from distributed import Client, LocalCluster
 
-            cluster = inside.enter_context(LocalCluster(2, threads_per_worker=2, dashboard_address=None))
+            cluster = inside.enter_context(LocalCluster(2, threads_per_worker=2, dashboard_address="127.0.0.1:0"))
             client = inside.enter_context(Client(cluster, set_as_default=False))
             peers["dask"] = (client, client, of_dask)
         if importlib.util.find_spec("ray") is not None:

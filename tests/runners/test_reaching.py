@@ -131,7 +131,9 @@ def test_the_address_of_a_dask_scheduler_that_is_none_leaves_nothing_behind(tmp_
 
 def test_a_dask_client_that_is_closed_while_its_flow_runs_is_what_the_error_names():
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    )
     with cluster, distributed.Client(cluster, set_as_default=False) as client:
 
         @flow(task_runner=client)

@@ -42,7 +42,7 @@ def client():
     """A client whose cluster has one worker with two threads, in this process."""
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        distributed.LocalCluster(1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client

@@ -35,7 +35,7 @@ def cluster(request):
     if request.param == "dask":
         distributed = pytest.importorskip("distributed")
         with (
-            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local,
+            distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local,
             distributed.Client(local, set_as_default=False) as client,
         ):
             yield client
@@ -210,7 +210,7 @@ def test_a_flow_that_is_given_up_leaves_the_cluster_of_somebody_else_to_what_run
     distributed = pytest.importorskip("distributed")
     answers = []
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local,
         distributed.Client(local, set_as_default=False) as client,
     ):
 
@@ -236,7 +236,7 @@ def test_a_flow_that_is_given_up_leaves_the_cluster_of_somebody_else_to_what_run
 
 def test_a_cluster_that_is_gone_is_an_error_that_names_task_and_cure(spans):
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local:
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as local:
         client = distributed.Client(local, set_as_default=False)
         client.close()
 
