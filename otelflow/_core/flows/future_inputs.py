@@ -31,7 +31,7 @@ def fill_in(run: Any) -> None:
 
 
 class _Waiting:
-    """Stands for the definition of a task until the futures in its arguments have ended."""
+    """Stands for the definition of a flow or task until the futures in its arguments have ended."""
 
     def __init__(self, definition: Definition, futures: list[Future[Any]]) -> None:
         self._definition = definition
