@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any, Final
@@ -154,7 +155,8 @@ def take_report(call: Any, pickled: bytes) -> None:
         reason = f"its report cannot be read here ({type_name(error)}: {safe_str(error, _TEXT)})"
         trouble = NotPortable(call.definition.name, reason, "return and raise what this process can import, too")
         call.context.run(call.end_unrun, Ending(semconv.ERROR, trouble))
-        if comes_from_outside(error):
+        # Ctrl-C comes to the main thread; that of an executor must not end by what a class of the user's raises.
+        if threading.current_thread() is threading.main_thread() and comes_from_outside(error):
             raise
         return
     if isinstance(report, str):

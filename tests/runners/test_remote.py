@@ -66,11 +66,12 @@ def test_a_report_that_cannot_be_read_here_is_an_error_and_nobody_waits_for_ever
 def test_what_leaves_by_sys_exit_when_it_is_written_or_read_is_an_error_of_its_task(spans, runner):
     @flow(task_runner=runner)
     def sends():
-        futures = [leave_leaving.submit("there"), leave_leaving.submit("here")]
+        futures = [leave_leaving.submit(where) for where in ("with Ctrl-C", "there", "here")]
         futures += [double.submit(Leaving("there")), double.submit(Leaving("here"))]
         return [str(future.exception(timeout=60)) for future in futures]
 
-    unread, unwritten, argument, unsent = sends().execute().flow_return_value
+    interrupted, unread, unwritten, argument, unsent = sends().execute().flow_return_value
+    assert "its report cannot be read here (KeyboardInterrupt" in interrupted
     assert "its report cannot be read here (SystemExit: 3)" in unread
     assert "it returned a Leaving, which cannot be sent back (SystemExit: 3)" in unwritten
     assert "cannot be read there (SystemExit: 3)" in argument

@@ -132,13 +132,13 @@ def leave_unreadable(number):
     return OnlyThere()
 
 
-def leave_elsewhere(process):
+def leave_elsewhere(process, where):
     if os.getpid() != process:
-        sys.exit(3)
+        raise KeyboardInterrupt if where == "with Ctrl-C" else SystemExit(3)
 
 
 class Leaving:
-    """Raises SystemExit where it is written (``"here"``) or read in another process (``"there"``)."""
+    """Raises SystemExit where it is written (``"here"``), or is read in another process, or KeyboardInterrupt there."""
 
     def __init__(self, where):
         self.where = where
@@ -146,7 +146,7 @@ class Leaving:
     def __reduce__(self):
         if self.where == "here":
             sys.exit(3)
-        return leave_elsewhere, (os.getpid(),)
+        return leave_elsewhere, (os.getpid(), self.where)
 
 
 @task
