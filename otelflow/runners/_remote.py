@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any, Final
@@ -24,7 +25,7 @@ from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
-from otelflow._core.text.safe_str import safe_str, type_name
+from otelflow._core.text.safe_str import comes_from_outside, safe_str, type_name
 from otelflow.errors import NotPortable, ResultNotStorable, WorkerLost
 from otelflow.runners import _pickling, _reports, _tallies, _worker
 
@@ -69,7 +70,9 @@ def make_order(call: Any) -> bytes:
     )
     try:
         return _pickling.dumps_whole(order)
-    except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
+    except BaseException as error:  # foreign __reduce__, which may raise anything
+        if comes_from_outside(error):
+            raise
         raise NotPortable(definition.name, *obstacle(order, error)) from None
 
 
@@ -130,14 +133,16 @@ def function_of(session: Any, definition: Any) -> bytes:
     return text
 
 
-def obstacle(order: _worker.Order, error: Exception) -> tuple[str, str]:
+def obstacle(order: _worker.Order, error: BaseException) -> tuple[str, str]:
     """Return what of *order* cannot travel, and the cure."""
     parts = {f"argument {place}": value for place, value in enumerate(order.args, 1)}
     parts |= {f"{name}=": value for name, value in order.kwargs.items()}
     for name, value in parts.items():
         try:
             _pickling.dumps_whole(value)
-        except Exception:  # noqa: BLE001 foreign __reduce__, which may raise anything
+        except BaseException as trouble:  # as above
+            if comes_from_outside(trouble):
+                raise
             return f"{name} is a {type_name(value)}, which cannot be sent", "send what pickle takes"
     return f"it cannot be sent ({safe_str(error, _TEXT)})", "send what pickle takes"
 
@@ -146,10 +151,13 @@ def take_report(call: Any, pickled: bytes) -> None:
     """End *call* with the report that came: what it says happens in the flow."""
     try:
         report: _reports.Report | str = pickle.loads(pickled)  # noqa: S301 a process that this one has started sent it
-    except Exception as error:  # noqa: BLE001 foreign classes; who waits must not wait for ever
+    except BaseException as error:  # foreign classes, which may leave with sys.exit(); who waits must not wait for ever
         reason = f"its report cannot be read here ({type_name(error)}: {safe_str(error, _TEXT)})"
         trouble = NotPortable(call.definition.name, reason, "return and raise what this process can import, too")
         call.context.run(call.end_unrun, Ending(semconv.ERROR, trouble))
+        # Ctrl-C comes to the main thread; that of an executor must not end by what a class of the user's raises.
+        if threading.current_thread() is threading.main_thread() and comes_from_outside(error):
+            raise
         return
     if isinstance(report, str):
         reason = f"its arguments or its flow's data cannot be read there ({report})"

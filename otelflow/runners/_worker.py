@@ -24,7 +24,7 @@ from otelflow._core.process.process import State
 from otelflow._core.runs import observers
 from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
-from otelflow._core.text.safe_str import safe_str, type_name
+from otelflow._core.text.safe_str import comes_from_outside, safe_str, type_name
 from otelflow.errors import NotPortable
 from otelflow.runners import _pickling, _reports, _tallies
 
@@ -109,12 +109,16 @@ def run_order(pickled: bytes) -> bytes:
     """Run an order and return the report of it, both as pickle has them; or a text that says why it cannot be read."""
     try:
         order: Order = pickle.loads(pickled)  # noqa: S301 it comes from the process that has started this one
-    except Exception as error:  # noqa: BLE001 foreign classes, which may raise anything when they are made anew
+    except BaseException as error:  # foreign classes, which may raise anything when they are made anew
+        if comes_from_outside(error):
+            raise
         return pickle.dumps(f"{type_name(error)}: {safe_str(error, _TEXT)}")
     report = contextvars.Context().run(_run, order)  # a forked process has inherited that of its parent
     try:
         return _pickling.dumps(report)
-    except Exception:  # noqa: BLE001 an exception, an entry: whatever it is, the rest arrives
+    except BaseException as error:  # an exception, an entry: whatever it is, the rest arrives
+        if comes_from_outside(error):
+            raise
         return pickle.dumps(_portable_report(report))
 
 
@@ -301,7 +305,9 @@ class _Portable:
             return value
         try:
             _pickling.dumps(value)
-        except Exception as error:  # noqa: BLE001 foreign __reduce__, which may raise anything
+        except BaseException as error:  # foreign __reduce__, which may raise anything
+            if comes_from_outside(error):
+                raise
             reason = f"it returned a {type_name(value)}, which cannot be sent back ({type_name(error)}: {error})"
             raise NotPortable(self._definition.name, reason, "return something that pickle takes") from None
         return value

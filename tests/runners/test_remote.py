@@ -14,6 +14,7 @@ from otelflow.errors import (
 from otelflow.runners import ProcessPoolTaskRunner
 from support.remote_tasks import (
     KeywordOnly,
+    Leaving,
     OnlyThere,
     Refused,
     Unportable,
@@ -21,6 +22,7 @@ from support.remote_tasks import (
     double_later,
     fail_deeply,
     fail_unportably,
+    leave_leaving,
     leave_lock,
     leave_unreadable,
 )
@@ -59,6 +61,22 @@ def test_a_report_that_cannot_be_read_here_is_an_error_and_nobody_waits_for_ever
     assert isinstance(error, NotPortable)
     assert "its report cannot be read here (LookupError: only there" in str(error)
     assert result(spans.one("task leave_unreadable")) == "error"
+
+
+def test_what_leaves_by_sys_exit_when_it_is_written_or_read_is_an_error_of_its_task(spans, runner):
+    @flow(task_runner=runner)
+    def sends():
+        futures = [leave_leaving.submit(where) for where in ("with Ctrl-C", "there", "here")]
+        futures += [double.submit(Leaving("there")), double.submit(Leaving("here"))]
+        return [str(future.exception(timeout=60)) for future in futures]
+
+    interrupted, unread, unwritten, argument, unsent = sends().execute().flow_return_value
+    assert "its report cannot be read here (KeyboardInterrupt" in interrupted
+    assert "its report cannot be read here (SystemExit: 3)" in unread
+    assert "it returned a Leaving, which cannot be sent back (SystemExit: 3)" in unwritten
+    assert "cannot be read there (SystemExit: 3)" in argument
+    assert "argument 1 is a Leaving, which cannot be sent" in unsent
+    assert [result(span) for span in spans.named("task double")] == ["error", "error"]
 
 
 def test_what_cannot_be_read_there_is_an_error_of_its_task_on_a_span_of_its_own(spans, monkeypatch):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 import types
@@ -129,6 +130,28 @@ class OnlyThere:
 @task
 def leave_unreadable(number):
     return OnlyThere()
+
+
+def leave_elsewhere(process, where):
+    if os.getpid() != process:
+        raise KeyboardInterrupt if where == "with Ctrl-C" else SystemExit(3)
+
+
+class Leaving:
+    """Raises SystemExit where it is written (``"here"``), or is read in another process, or KeyboardInterrupt there."""
+
+    def __init__(self, where):
+        self.where = where
+
+    def __reduce__(self):
+        if self.where == "here":
+            sys.exit(3)
+        return leave_elsewhere, (os.getpid(), self.where)
+
+
+@task
+def leave_leaving(where):
+    return Leaving(where)
 
 
 @task(raise_on_error=False)

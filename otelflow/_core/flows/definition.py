@@ -204,7 +204,11 @@ class Definition:
         import string  # noqa: PLC0415
 
         try:
-            fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+            parts = [*string.Formatter().parse(template)]
+            parts += [part for _, _, spec, _ in parts if spec for part in string.Formatter().parse(spec)]
+            fields = [field for _, field, _, _ in parts if field is not None]
+            for conversion in {conversion for *_, conversion in parts if conversion}:
+                string.Formatter().convert_field("", conversion)
         except ValueError as error:
             raise ConfigurationError(f"{keyword}={template!r:.80} is no template: {error}") from None
         names = [re.split(r"[.\[]", field, maxsplit=1)[0] for field in fields]

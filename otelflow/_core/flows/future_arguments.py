@@ -144,7 +144,10 @@ def rows_of(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list
         is_whole = isinstance(value, unmapped)
         if not is_whole and (isinstance(value, str | bytes | Mapping | Future) or not isinstance(value, Iterable)):
             raise NotSubmittable(name, *_no_row(label, value))
-        columns.append(None if is_whole else iter(value))
+        try:
+            columns.append(None if is_whole else iter(value))
+        except TypeError as error:  # an array of no dimension, a class
+            raise NotSubmittable(name, *_no_row(label, value)) from error
     if not any(column is not None for column in columns):
         raise NotSubmittable(name, "map() got nothing to go through", "give it a list for one argument, or submit() it")
     rows = []

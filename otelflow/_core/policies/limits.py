@@ -314,5 +314,7 @@ def limits_of(body: Body, options: Mapping[str, Any]) -> Callable[[], list[_Limi
         raise ConfigurationError(f"{name_of(body)!r}: {error}") from None
     if not places and not rates:
         cure = 'give concurrency={"db": 5} or rate_limit={"api": "10/s"}'
-        raise ConfigurationError(f"{name_of(body)!r}: limit_timeout has no limit to wait for; {cure}")
+        empty = [name for name in ("concurrency", "rate_limit") if options.get(name) is not None]
+        reason = f"{empty[0]} names no limit" if empty else "limit_timeout has no limit to wait for"
+        raise ConfigurationError(f"{name_of(body)!r}: {reason}; {cure}")
     return make

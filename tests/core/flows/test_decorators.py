@@ -153,7 +153,13 @@ def test_a_template_names_each_run_after_its_arguments(spans):
 
 @pytest.mark.parametrize(
     ("template", "sentence"),
-    [("page {nmber}", "did you mean 'number'"), ("{", "is no template"), ("{}", "no parameter ''")],
+    [
+        ("page {nmber}", "did you mean 'number'"),
+        ("{", "is no template"),
+        ("{}", "no parameter ''"),
+        ("{number:{width}}", "no parameter 'width'"),
+        ("{number!z}", "is no template"),
+    ],
 )
 def test_a_template_that_names_no_parameter_is_refused_at_decoration(template, sentence):
     def page(number):

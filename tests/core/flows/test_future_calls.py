@@ -361,6 +361,13 @@ def numbers():
     yield 1
 
 
+class Flat:
+    """As an array of no dimension is: it cannot be gone through, and that is told late."""
+
+    def __iter__(self):
+        raise TypeError("iteration over a 0-d array")
+
+
 MISTAKES = {
     "its object is missing; write Shop.price.submit(self, …), or otelflow.submit(self.price, …)": lambda: (
         Shop().price.submit("fig")
@@ -369,6 +376,7 @@ MISTAKES = {
     "it is no task; decorate it with @task": lambda: submit(len, []),
     "argument 2 of map() is 3; if each call gets it whole, write unmapped(3)": lambda: add.map([1], 3),
     "argument 1 of map() is 'abc'; if each call": lambda: double.map("abc"),
+    "argument 1 of map() is <": lambda: double.map(Flat()),
     "number= of map() is": lambda: double.map(number={"a": 1}),
     "argument 2 of map() has no item number 3, and others have; give it rows of the same length": lambda: add.map(
         [1, 2, 3], [1, 2]

@@ -46,9 +46,17 @@ def by_wrap_future_early(futures):
         return runner.run(awaited())
 
 
+def by_asyncio_wait(futures):
+    async def awaited():
+        done, _ = await asyncio.wait(map(asyncio.ensure_future, futures), timeout=PATIENCE)
+        return sorted(future.result() for future in done)
+
+    return asyncio.run(awaited())
+
+
 @pytest.mark.parametrize(
     "waiting",
-    [by_wait, by_as_completed, by_wrap_future, by_wrap_future_early],
+    [by_wait, by_as_completed, by_wrap_future, by_wrap_future_early, by_asyncio_wait],
     ids=lambda way: way.__name__,
 )
 def test_a_task_that_waits_as_the_standard_library_does_keeps_no_thread_from_what_it_waits_for(spans, waiting):

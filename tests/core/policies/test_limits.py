@@ -491,6 +491,8 @@ def test_limits_are_asked_for_in_the_order_of_their_names_and_places_first():
     ("options", "message"),
     [
         ({"limit_timeout": 3}, "'body': limit_timeout has no limit to wait for; give concurrency="),
+        ({"concurrency": {}}, "'body': concurrency names no limit; give concurrency="),
+        ({"rate_limit": {}, "limit_timeout": 3}, "'body': rate_limit names no limit; give concurrency="),
         (
             {"concurrency": {"a": 1}, "limit_timeout": -1},
             "'body': limit_timeout: a limit is waited for a number of sec",
