@@ -162,8 +162,7 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
                 return run
             try:
                 open_run(run)
-                if hasattr(run.definition, "settle"):  # it stands for one that waits for futures among its arguments
-                    await run.definition.settle(run)
+                _ = await run.definition.settle(run) if hasattr(run.definition, "settle") else None  # futures
                 args, kwargs = run.definition.arguments(run)
                 value = run.definition.body(*args, **kwargs)
                 if id(type(value)) not in PLAIN and _is_awaited(run, value):

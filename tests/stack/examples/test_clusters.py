@@ -247,7 +247,7 @@ def test_a_cluster_that_is_gone_is_an_error_that_names_task_and_cure(spans):
     error = late().execute().flow_return_value
     assert isinstance(error, WorkerLost)
     assert "task 'double' is lost" in str(error)
-    assert "client.scheduler_info()" in str(error)
+    assert "its client is closed: keep it open" in str(error)
 
 
 PROGRAM = """
