@@ -132,7 +132,8 @@ class Future(concurrent.futures.Future[R]):
     def cancel(self) -> bool:
         """Cancel the task, unless it has ended or runs in a thread or process, which cannot be stopped.
 
-        A cluster that has one is asked not to begin it; whether that came in time, the future tells when it is done.
+        One that waits in a thread for its next attempt is not tried again. A cluster that has one is asked not to begin
+        it. Whether that came in time, the future tells when it is done.
         Returns whether it is cancelled. One that never ran has a span with the result ``cancellation``, too.
 
         >>> from otelflow import task

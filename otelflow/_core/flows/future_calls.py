@@ -17,6 +17,7 @@ from otelflow._core.flows.future_inputs import first_failed
 from otelflow._core.flows.future_owners import session_here
 from otelflow._core.flows.future_session import Session, works_for
 from otelflow._core.flows.future_states import assign, begin, failure_of, is_open, settle, tell_again, withdraw
+from otelflow._core.policies.loops import is_cancel_asked
 from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.runs import spans
 from otelflow._core.runs.endings import CANCELLED, Ending, ending_of, is_cancellation
@@ -35,8 +36,9 @@ class Call:
     """One call of a task that was submitted."""
 
     __slots__ = (
-        "args", "cancel_sent", "context", "definition", "future", "group", "index", "is_ended", "kwargs",
-        "loop", "loop_task", "run_of_task", "session", "taker", "upstream", "waits_for",
+        "args", "cancel_sent", "context", "definition", "future", "group", "index",
+        "is_cancel_asked", "is_ended", "kwargs", "loop", "loop_task", "run_of_task", "session", "taker",
+        "upstream", "waits_for",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +67,7 @@ class Call:
         self.run_of_task: Run | None = None
         #: The thread that runs it, or tells why it does not run; 0 until one does
         self.taker = 0
-        self.is_ended = False
+        self.is_ended = self.is_cancel_asked = False
         self.waits_for = 0
         self.future: Future[Any] = Future(definition.name)
         assign(self.future, self)
@@ -185,6 +187,7 @@ class Call:
 
     def _run(self) -> None:
         works_for.set(self.session)
+        is_cancel_asked.set(lambda: self.is_cancel_asked)
         try:
             value = self._drive()
             if self.definition.kind == _COROUTINE:
@@ -196,6 +199,8 @@ class Call:
             if self.is_ended:
                 raise
             self.drop(error)
+        finally:
+            is_cancel_asked.set(None)  # or it would refer to itself by its context
 
     async def run_on_loop(self) -> None:
         """Run it on the loop of this task, unless it was cancelled before."""
@@ -281,7 +286,8 @@ class Call:
             raise
 
     def take_back(self) -> bool:
-        """Cancel it, if an executor has it and has not begun it; tell whether that is so."""
+        """Cancel it, if an executor has it and has not begun it, else its retries; tell whether it was the former."""
+        self.is_cancel_asked = True
         cancel_sent, self.cancel_sent = self.cancel_sent, None
         is_taken = cancel_sent is not None and cancel_sent()
         if is_taken:

@@ -1,12 +1,34 @@
-"""Which event loop runs here: asyncio's or trio's, whose own ways to wait and to stop are used."""
+"""What runs here, a loop of asyncio or trio or a submitted task, and how to wait in it and hear that it is to stop."""
 
 import contextvars
 import functools
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from otelflow._core.process.asyncio_loop import running_loop
+
+#: Where a submitted task runs: tells whether it was cancelled meanwhile, which ends nothing that runs in a thread
+is_cancel_asked: Final = contextvars.ContextVar[Callable[[], bool] | None]("otelflow_is_cancel_asked", default=None)
+# How often a submitted task that waits looks whether it was cancelled
+_LOOK_SECONDS: Final = 0.2
+
+
+def pauses(seconds: float) -> Iterator[float]:
+    """Yield the pieces in which to wait *seconds*. Raises CancelledError if the submitted task here is cancelled."""
+    is_asked = is_cancel_asked.get()
+    if is_asked is None:
+        yield seconds
+        return
+    left = seconds
+    while not is_asked():
+        yield min(left, _LOOK_SECONDS)
+        left -= _LOOK_SECONDS
+        if left <= 0:
+            return
+    from concurrent.futures import CancelledError  # noqa: PLC0415 there are futures, so it is there
+
+    raise CancelledError("it was cancelled while it waited for its next attempt")
 
 
 def running_trio() -> Any:

@@ -212,8 +212,8 @@ class Retry:
                         return value
                     if (session := call.cancel_submitted(attempt)) is not None:
                         session.wait(attempt)
-                    if delay:
-                        clock.sleep(delay)
+                    for pause in loops.pauses(delay) if delay else ():
+                        clock.sleep(pause)
                     call.waited()
             finally:
                 call.end()
@@ -244,7 +244,8 @@ class Retry:
                         return value
                     if (session := call.cancel_submitted(attempt)) is not None:
                         await session.end_async(attempt)
-                    await loops.sleep(delay)
+                    for pause in loops.pauses(delay):
+                        await loops.sleep(pause)
                     call.waited()
             finally:
                 call.end()

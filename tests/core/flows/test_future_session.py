@@ -45,6 +45,80 @@ def test_no_more_is_handed_over_than_the_window_says(monkeypatch, spans):
     assert len(most) == 50
 
 
+class Unavailable(Exception):
+    retry_after = 600
+
+
+def waiting_for_its_next_attempt(*, is_async):
+    """Return a task with retries that is refused, and an event that says when it was."""
+    refused = threading.Event()
+
+    def fetch():
+        refused.set()
+        raise Unavailable
+
+    async def fetch_async():
+        fetch()
+
+    return task(retries=2, task_name="fetch")(fetch_async if is_async else fetch), refused
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_flow_that_fails_waits_for_no_other_attempt_of_what_it_has_submitted(spans, is_async):
+    fetch, refused = waiting_for_its_next_attempt(is_async=is_async)
+    futures = []
+
+    @flow
+    def fails():
+        futures.append(fetch.submit())
+        assert refused.wait(20)
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError):
+        fails().execute()
+
+    assert result(spans.one("task fetch")) == "cancellation"
+    assert spans.one("task fetch").attributes["otelflow.run.attempts"] == 1
+    assert result(spans.one("attempt fetch")) == "failure"
+    with pytest.raises(concurrent.futures.CancelledError):
+        futures[0].result(20)
+
+
+def test_a_task_that_is_cancelled_while_it_waits_for_its_next_attempt_has_none(spans):
+    fetch, refused = waiting_for_its_next_attempt(is_async=False)
+
+    @task(task_name="around")
+    def around():
+        fetch()
+
+    @flow
+    def cancels():
+        future = around.submit()
+        assert refused.wait(20)
+        is_cancelled = future.cancel()  # which nobody can promise of what runs in a thread
+        return is_cancelled, type(future.exception(20))
+
+    assert cancels().execute().flow_return_value == (False, concurrent.futures.CancelledError)
+    assert [result(spans.one(f"task {name}")) for name in ("fetch", "around")] == ["cancellation"] * 2
+
+
+def test_the_next_attempt_of_a_flow_begins_when_what_the_last_has_submitted_waits_for_its_own(spans):
+    fetch, refused = waiting_for_its_next_attempt(is_async=False)
+    attempts = []
+
+    @flow(retries=1)
+    def fails_once():
+        attempts.append(1)
+        if len(attempts) == 1:
+            fetch.submit()
+            assert refused.wait(20)
+            raise LookupError("once")
+        return task(abs).submit(-3).result()
+
+    assert fails_once().execute().flow_return_value == 3
+    assert result(spans.one("task fetch")) == "cancellation"
+
+
 def test_what_is_cancelled_in_the_backlog_does_not_hold_up_the_rest(monkeypatch, spans):
     monkeypatch.setattr(future_runners.Threads, "window", 1)
     gate = threading.Event()
