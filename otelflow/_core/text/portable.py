@@ -32,6 +32,20 @@ def portable(value: Any) -> Any:
     except BaseException as error:  # foreign __reduce__, which may raise anything
         if comes_from_outside(error):
             raise
+        if type(error) is RecursionError and issubclass(kind, BaseException) and (value.__cause__ or value.__context__):
+            return _portable_alone(value)
         text = recorded(value, _LENGTH)
         return RuntimeError(error_text(type_name(value), text)) if issubclass(kind, BaseException) else text
     return value
+
+
+def _portable_alone(error: BaseException) -> Any:
+    """Return *error* as above, without causes: where tblib is installed, as Dask does, pickle follows each of them."""
+    try:
+        how: Any = BaseException.__reduce__(error)
+        make, args, *state = how
+        alone = make(*args)
+        vars(alone).update(*state)
+    except Exception:  # noqa: BLE001 a class that asks for more than Python keeps of it
+        return RuntimeError(error_text(type_name(error), recorded(error, _LENGTH)))
+    return portable(alone)

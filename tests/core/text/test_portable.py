@@ -1,5 +1,6 @@
 """What another process can have of a value."""
 
+import copyreg
 import threading
 
 import pytest
@@ -68,3 +69,24 @@ def test_ctrl_c_while_a_value_is_written_comes_out():
 
     with pytest.raises(KeyboardInterrupt):
         portable([Interrupted()])
+
+
+class Refused(Exception):
+    pass
+
+
+def test_an_exception_travels_without_its_causes_where_pickle_is_made_to_follow_too_many(monkeypatch):
+    # As tblib's pickling_support.install() does it, which Dask calls.
+    monkeypatch.setitem(
+        copyreg.dispatch_table, Refused, lambda error: (Refused, error.args, {"__cause__": error.__cause__})
+    )
+    first = above = Refused("no 1")
+    first.place = "here"
+    for place in range(5_000):
+        above.__cause__ = Refused(place)
+        above = above.__cause__
+
+    alone = portable(first)
+
+    assert (type(alone), alone.args, alone.place, alone.__cause__) == (Refused, ("no 1",), "here", None)
+    assert first.__cause__ is not None
