@@ -71,9 +71,7 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
             is_own = _is_written(place, name)
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
-                    value = place.value
-                    if is_a(place.holder, type) and is_a(value, wrapt.FunctionWrapper):
-                        value = _Method(value) if inspect.isfunction(value.__wrapped__) else value
+                    value = _with_owner(place.value) if is_a(place.holder, type) else place.value
                     replacement = rule.decorate(value, place.qualname.rpartition(".")[2])
                     if is_a(place.value, functools.partial):
                         replacement = _Partial(place.value, replacement)
@@ -109,6 +107,14 @@ class _Method(_Proxy):
 
     def __call__(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
         return self.__wrapped__.__get__(instance, type(instance))(*args, **kwargs)
+
+
+def _with_owner(value: Any) -> Any:
+    """Return *value*, of a class, so that a decorator of wrapt's is told the object or class also within a task."""
+    if is_a(value, classmethod) and is_a(value.__func__, wrapt.FunctionWrapper):
+        return classmethod(_Method(value.__func__))
+    is_method = is_a(value, wrapt.FunctionWrapper) and inspect.isfunction(value.__wrapped__)
+    return _Method(value) if is_method else value
 
 
 class _Partial(_Proxy):

@@ -105,6 +105,11 @@ SHAPES = """
         async def owner_later(self, number, owner=None):
             return owner, number
 
+        @classmethod
+        @owned
+        def holder(cls, number, owner=None):
+            return owner, number
+
         @checked
         def name(self, number):
             return self, number
@@ -227,7 +232,9 @@ def test_a_decorator_of_wrapt_is_told_whose_method_it_is(shapes, spans):
     assert desk.owner(1) == (desk, 1)
     assert shapes.Desk.owner(desk, number=2) == (desk, 2)
     assert asyncio.run(desk.owner_later(3)) == (desk, 3)
-    assert [span.name for span in spans.spans] == ["task owner", "task owner", "task owner_later"]
+    assert (shapes.Desk.holder(4), desk.holder(number=5)) == ((shapes.Desk, 4), (shapes.Desk, 5))
+    names = [span.name.removeprefix("task ") for span in spans.spans]
+    assert names == ["owner", "owner", "owner_later", "holder", "holder"]
 
 
 def test_a_lazy_proxy_of_wrapt_is_not_made(shop):
