@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+import otelflow
+import otelflow_exporters
 from otelflow._core.text import redaction, secret_notations, secret_patterns, secret_places
 from pattern_costs import read
 
-ROOT = Path(__file__).parents[1]
 FUNCTIONS = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer", "lazy_compile")
 
 # Of what looks at a text from one place only, with a text that is short: a value of 200 characters, a name, a cell.
@@ -56,8 +57,9 @@ def patterns_of_redaction():
 
 def calls_in_modules():
     """Return each call of ``re`` in the sources: its module, and what is done with the pattern."""
-    for folder, package in ((ROOT, "otelflow"), (ROOT / "exporters", "otelflow_exporters")):
-        for path in sorted((folder / package).rglob("*.py")):
+    for package in (otelflow, otelflow_exporters):  # wherever they are installed
+        folder = Path(package.__file__).parents[1]
+        for path in sorted(Path(package.__file__).parent.rglob("*.py")):
             source = path.read_text()
             if "re." not in source and "lazy_compile" not in source:
                 continue
