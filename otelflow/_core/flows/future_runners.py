@@ -9,6 +9,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Final
 
 from otelflow._core.flows.future import Submitted
@@ -246,7 +247,8 @@ def check_runner(owner: str, choice: Any) -> None:
         raise ConfigurationError(f"{owner}: task_runner={choice!r:.80} is no runner{cure}")
     if isinstance(choice, type) and hasattr(choice, "new_runner"):
         raise ConfigurationError(f"{owner}: task_runner={choice.__name__} is a class: write {choice.__name__}()")
-    if not (hasattr(choice, "new_runner") or callable(getattr(choice, "submit", None))):
+    is_decorated = isinstance(choice, FunctionType)  # which has a submit() of its own
+    if is_decorated or not (hasattr(choice, "new_runner") or callable(getattr(choice, "submit", None))):
         words = ", ".join(WORDS)
         raise ConfigurationError(
             f"{owner}: task_runner must be one of {words}, a runner of otelflow.runners, an Executor of "
