@@ -1016,6 +1016,15 @@ def test_a_run_that_was_lost_with_its_process_is_an_error_of_its_flow_and_of_its
     assert (aggregator.run_count, aggregator.version() != version) == (2, True)
 
 
+def test_the_last_lost_run_is_the_one_that_ended_last_whichever_is_told_first():
+    aggregator = Aggregator()
+    for started, duration in ((1_000.0, 3.0), (2_000.0, 5.0), (500.0, 1_400.0)):
+        aggregator.run_lost(observers.LostRun("nightly", None, 7, 9, started, duration))
+
+    (flow,) = (series for series in aggregator.snapshot().flows if series.flow == "nightly")
+    assert (flow.durations["error"].last_time, flow.durations["error"].last_duration) == (2_005.0, 5.0)
+
+
 def test_who_hears_of_an_attribute_that_is_no_promise_may_count_meanwhile(counted):
     stuck = []
 
