@@ -63,7 +63,7 @@ def make_order(call: Any) -> bytes:
         settings_of_tasks(),
         records_spans(),
         process_id(),
-        passport_of(call, run),
+        progress_of(call, run),
         holding.names_held(),
         program.program_name(),
         flow_parameters(run),
@@ -86,13 +86,13 @@ def settings_of_tasks() -> dict[str, Any]:
     }
 
 
-def passport_of(call: Any, run: Run | None) -> Any:
+def progress_of(call: Any, run: Run | None) -> Any:
     """Return what a worker must know of how far the flow has come, if that is kept."""
     checkpoints = sys.modules.get("otelflow._core.policies.checkpoints")  # without it, no flow keeps anything
     if checkpoints is None:
         return None
     try:
-        return checkpoints.passport_of(run, call.definition, resolved(call.args), resolved(call.kwargs))
+        return checkpoints.call_to_send(run, call.definition, resolved(call.args), resolved(call.kwargs))
     except Exception:  # noqa: BLE001 inputs that make no key, or do not fit: the worker says so
         return None
 

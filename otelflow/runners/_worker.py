@@ -57,7 +57,7 @@ class Order(NamedTuple):
     #: The id of the process that has sent it (``ids.process_id``)
     sender: str
     #: How far its flow has come, if that is kept
-    passport: Any
+    progress: Any
     #: The limits of which the flow holds a place
     limits: list[str]
     #: What the program is called that has sent it
@@ -250,10 +250,10 @@ def call_task(order: Order) -> Any:
         if order.parameters:
             run.parameters = {**(run.parameters or {}), **order.parameters}
         run.definition = _Portable(definition, order)  # type: ignore[assignment]
-        if order.passport is not None:
+        if order.progress is not None:
             from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
 
-            checkpoints.enter_with(run, order.passport)
+            checkpoints.enter_with(run, order.progress)
         return run
 
     value = definition.drive(new_run)(*order.args, **order.kwargs)

@@ -15,7 +15,7 @@ from otelflow._core.flows.future_arguments import check_submittable, checked_wai
 from otelflow._core.flows.future_groups import Group, MapRun
 from otelflow._core.flows.future_inputs import first_failed
 from otelflow._core.flows.future_owners import session_here
-from otelflow._core.flows.future_session import Session, works_for
+from otelflow._core.flows.future_session import Session, session_of_context
 from otelflow._core.flows.future_states import assign, begin, failure_of, is_open, settle, tell_again, withdraw
 from otelflow._core.policies.loops import is_cancel_asked
 from otelflow._core.process.asyncio_loop import running_loop
@@ -123,7 +123,7 @@ class Call:
     def help_in_thread(self) -> None:
         """Do as ``help`` in a thread beside this one, which goes on: it is a runner's, and waits."""
         session = self.session
-        if works_for.get() is session and self in session.unstarted and (self.loop is None or self.waits_for):
+        if session_of_context.get() is session and self in session.unstarted and (self.loop is None or self.waits_for):
             session.do_in_thread(functools.partial(self.help, may_run=True))
 
     def help_ready(self, *, may_run: bool) -> None:
@@ -186,7 +186,7 @@ class Call:
         return False
 
     def _run(self) -> None:
-        works_for.set(self.session)
+        session_of_context.set(self.session)
         is_cancel_asked.set(lambda: self.is_cancel_asked)
         try:
             value = self._drive()
