@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from otelflow._core.flows.decorators import task
-from otelflow._core.flows.definition import Definition, definition_of
+from otelflow._core.flows.definition import Definition, Kind, definition_of
 from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow import Flow
 from otelflow._core.policies import holding
@@ -257,7 +257,7 @@ def call_task(order: Order) -> Any:
         return run
 
     value = definition.drive(new_run)(*order.args, **order.kwargs)
-    if definition.kind == "coroutine":
+    if definition.kind == Kind.COROUTINE:
         import asyncio  # noqa: PLC0415 only for coroutine functions
 
         value = asyncio.run(value)
@@ -282,7 +282,7 @@ class _Portable:
         if _worker.holds_interrupts:  # here, it is the task that hears of one that came while the process began
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         value = self._definition.body(*args, **kwargs)
-        if self._definition.kind == "coroutine":
+        if self._definition.kind == Kind.COROUTINE:
             return self._awaited(value)
         return self._checked(value)
 

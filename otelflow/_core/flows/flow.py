@@ -508,7 +508,7 @@ async def _itself(flow: F) -> F:
 
 
 def _run_of_entries(flow: Flow[Any]) -> Run:
-    """Return the run to which a message of *flow* now belongs: its task or run that is current."""
+    """Return the run to which what *flow* records now belongs: its task or run that is current."""
     run = open_run_here()
     while run is not None and run.flow is not flow:
         run = run.parent

@@ -10,6 +10,7 @@ from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import semconv
 from otelflow._core.flows import future_runners
+from otelflow._core.flows.definition import Kind
 from otelflow._core.flows.future import Future, FutureList, Submitted, unmapped
 from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
 from otelflow._core.flows.future_groups import Group, MapRun
@@ -28,7 +29,6 @@ from otelflow.errors import UpstreamFailed
 if TYPE_CHECKING:
     from otelflow._core.runs.run import Run
 
-_COROUTINE: Final = "coroutine"
 _UNMAPPED: Final = id(unmapped)
 
 
@@ -60,7 +60,7 @@ class Call:
         self.index = index
         self.context = contextvars.copy_context() if group is None else group.context.copy()
         # Of a coroutine function, submitted where a loop runs that nobody blocks
-        self.loop = running_loop() if definition.kind == _COROUTINE and session.runs_on_loop else None
+        self.loop = running_loop() if definition.kind == Kind.COROUTINE and session.runs_on_loop else None
         self.loop_task: Any = None
         #: Cancels it where it was sent to, if it has not begun there, and tells whether that is so already
         self.cancel_sent: Any = None
@@ -190,7 +190,7 @@ class Call:
         is_cancel_asked.set(lambda: self.is_cancel_asked)
         try:
             value = self._drive()
-            if self.definition.kind == _COROUTINE:
+            if self.definition.kind == Kind.COROUTINE:
                 import asyncio  # noqa: PLC0415 only for coroutine functions
 
                 value = asyncio.run(value)

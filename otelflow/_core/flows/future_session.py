@@ -327,7 +327,7 @@ class Session:
     @property
     def is_inherited(self) -> bool:
         """Whether it was made before this process was forked off: its threads are the parent's."""
-        return self.started < forks.forked_at()
+        return self.started < forks.fork.clock
 
     def _tell_of_waiting(self) -> None:
         """Log what the end of a flow waits for: else one that was interrupted seems not to have heard of it."""

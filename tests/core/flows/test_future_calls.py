@@ -955,7 +955,7 @@ def run(name):
 
 STEPS = {"take", "claim", "drop", "run", "_run", "run_on_loop", "end", "_account", "settle", "_end_apart", "end_unrun"}
 STEPS |= {"set_result", "set_exception", "_invoke_callbacks", "submit", "submit_each", "begin", "_start"}
-STEPS |= {"_answered", "_new_pool", "_send", "take_report", "happen", "make_order", "order_of", "close"}
+STEPS |= {"_answered", "_new_pool", "_send", "take_report", "apply_report", "make_order", "order_of", "close"}
 STEPS |= {"_start_after", "start", "_hand", "_in_turn", "_skip", "fail", "_finished", "_hand_next", "add", "ended"}
 place, limit = 0, -1
 
