@@ -20,7 +20,7 @@ from otelflow._core.process import forks, losses, tallies
 from otelflow._core.process import provider as core_spans
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import engine, observers
-from otelflow._core.runs.endings import Ending
+from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.runs.run import Run
 from otelflow._listeners.listener import Listener
 from otelflow.cache_policies import INPUTS
@@ -733,7 +733,8 @@ def told(flow="order", task="charge", result="success", error=None, clock=0.0, d
     context = trace.SpanContext(trace_id, 7, False, trace.TraceFlags(int(sampled)))
     run = (FlowRun if task is None else TaskRun)(None, settings(), None, task)
     run.flow_name = flow
-    run.clock, run.duration, run.ending = clock, duration, Ending(result, error)
+    run.clock, run.duration = clock, duration
+    run.ending = SUCCESS if result == "success" and error is None else Ending(result, error)
     run.was_called, run.is_recording = True, sampled
     run.span = trace.NonRecordingSpan(context)
     return run
