@@ -82,8 +82,8 @@ class _Response(http.client.HTTPResponse):
         try:
             super().begin()
         except (http.client.HTTPException, OSError):
-            known: tuple[object, object] = (self.status, self.version)  # words, as long as they have not come
-            if self._method not in _SENDING or not all(isinstance(number, int) for number in known):
+            head: tuple[object, object] = (self.status, self.version)  # words, as long as they have not come
+            if self._method not in _SENDING or not all(isinstance(number, int) for number in head):
                 raise
             self.headers = self.msg = http.client.HTTPMessage()
             self.chunked, self.will_close, self.length = False, True, 0
