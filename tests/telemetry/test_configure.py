@@ -1080,7 +1080,9 @@ def test_a_provider_that_does_not_heed_its_limit_is_not_waited_for():
 
 
 @pytest.mark.parametrize("is_configured", [True, False], ids=["configured", "not configured"])
-@pytest.mark.parametrize("timeout", ["5", None, [1], True, float("nan"), float("inf"), 10**400, 1e300, -1], ids=lambda value: f"{value}"[:9])
+@pytest.mark.parametrize(
+    "timeout", ["5", None, [1], True, float("nan"), float("inf"), 10**400, 1e300, -1], ids=lambda value: f"{value}"[:9]
+)
 def test_what_is_no_time_is_one_error_of_what_delivers(timeout, is_configured):
     calls = [otelflow.force_flush]
     if is_configured:

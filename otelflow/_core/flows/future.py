@@ -225,7 +225,7 @@ class Future(concurrent.futures.Future[R]):
 
 def _before_waiting(future: Future[Any], timeout: float | None) -> None:
     """Run the task here if this thread would wait for itself. Raises BlockedLoop where only its own loop could."""
-    call = future.call
+    call = getattr(future, "call", None)  # one of an executor has none
     if call is None:
         return
     loop = running_loop()

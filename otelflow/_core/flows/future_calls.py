@@ -4,17 +4,18 @@ import concurrent.futures
 import contextvars
 import functools
 from _thread import get_ident
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import semconv
 from otelflow._core.flows import future_arguments, future_runners
+from otelflow._core.flows.definition import Kind
 from otelflow._core.flows.future import Future, FutureList, Submitted
 from otelflow._core.flows.future_groups import Group, MapRun
 from otelflow._core.flows.future_inputs import first_failed
 from otelflow._core.flows.future_owners import session_here
-from otelflow._core.flows.future_session import Session, works_for
+from otelflow._core.flows.future_session import Session, session_of_context
 from otelflow._core.flows.future_states import assign, begin, failure_of, is_open, settle, tell_again, withdraw
 from otelflow._core.policies.loops import submitted_here
 from otelflow._core.process.asyncio_loop import running_loop
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otelflow._core.runs.run import Run
-
-_COROUTINE: Final = "coroutine"
 
 
 class Call:
@@ -60,7 +59,7 @@ class Call:
         self.index = index
         self.context = contextvars.copy_context() if group is None else group.context.copy()
         # Of a coroutine function, submitted where a loop runs that nobody blocks
-        self.loop = running_loop() if definition.kind == _COROUTINE and session.runs_on_loop else None
+        self.loop = running_loop() if definition.kind == Kind.COROUTINE and session.runs_on_loop else None
         #: The asyncio task that runs it; the coroutine itself, where a thread has a loop for it alone
         self.loop_task: Any = None
         #: What its body waits for, all of it
@@ -191,11 +190,11 @@ class Call:
         return False
 
     def _run(self) -> None:
-        works_for.set(self.session)
+        session_of_context.set(self.session)
         submitted_here.set(self)
         try:
             value = self._drive()
-            if self.definition.kind == _COROUTINE:
+            if self.definition.kind == Kind.COROUTINE:
                 import asyncio  # noqa: PLC0415 only for coroutine functions
 
                 self.loop_task = value

@@ -58,7 +58,7 @@ class Runner(Protocol):
 
 
 #: Whose call this context is one of, or was made in: a thread that waits here keeps the runner from other calls
-works_for: "Final[contextvars.ContextVar[Session | None]]" = contextvars.ContextVar("otelflow_works_for", default=None)
+session_of_context: Final = contextvars.ContextVar["Session | None"]("otelflow_session_of_context", default=None)
 
 
 class Session:
@@ -180,12 +180,12 @@ class Session:
 
     def is_served_here(self) -> bool:
         """Tell whether this is a thread of the runner, perhaps one that other flows have, too, or such a one waits."""
-        session, executor = works_for.get(), getattr(self._runner, "executor", None)
+        session, executor = session_of_context.get(), getattr(self._runner, "executor", None)
         while session is not None:
             runner = session._runner  # noqa: SLF001 it is of this class
             if session is self or (executor is not None and getattr(runner, "executor", None) is executor):
                 return True
-            session = session.context.get(works_for)  # of the task that runs the flow
+            session = session.context.get(session_of_context)  # of the task that runs the flow
         return threading.current_thread() in getattr(executor, "_threads", ())
 
     def do_in_thread(self, action: Callable[[], None]) -> None:
@@ -199,7 +199,7 @@ class Session:
             waiting = self.beside[waiter] = deque((action,))
 
         def work() -> None:
-            works_for.set(self)
+            session_of_context.set(self)
             while True:
                 with self.lock:
                     if not waiting:
@@ -347,7 +347,7 @@ class Session:
     @property
     def is_inherited(self) -> bool:
         """Whether it was made before this process was forked off: its threads are the parent's."""
-        return self.started < forks.forked_at()
+        return self.started < forks.fork.clock
 
     def _tell_of_waiting(self) -> None:
         """Log what the end of a flow waits for: else one that was interrupted seems not to have heard of it."""

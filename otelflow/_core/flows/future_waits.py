@@ -125,7 +125,7 @@ def _ring(call: Any) -> list[Any] | None:
     while waiting:
         last = waiting.pop()
         for future in (*last.upstream, *last.blocked_on):
-            above = future.call
+            above = getattr(future, "call", None)  # one of an executor has none
             if above is None or above in came_from or future.done():
                 continue
             came_from[above] = last

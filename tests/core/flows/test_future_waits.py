@@ -298,6 +298,23 @@ def test_a_task_of_a_flow_in_a_task_may_wait_for_one_that_waits_for_a_thread_of_
     assert ended(around().execute).flow_return_value == 4
 
 
+@pytest.mark.parametrize("is_in_task", [True, False], ids=["in a task", "in the flow"])
+def test_futures_of_an_executor_may_be_among_those_that_are_waited_for(spans, is_in_task):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def look():
+            gate = threading.Event()
+            futures = [pool.submit(gate.wait, PATIENCE), double.submit(1)]
+            threading.Timer(0.01, gate.set).start()
+            return wait(futures)[0] == set(futures), set(as_completed(futures)) == set(futures)
+
+        @flow
+        def looks():
+            return task(look).submit().result() if is_in_task else look()
+
+        assert ended(looks().execute).flow_return_value == (True, True)
+
+
 # Asyncio's own wait
 
 
