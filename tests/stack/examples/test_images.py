@@ -35,8 +35,6 @@ start.PARTS = tuple(part for part in start.PARTS if part != "redis")
 start.run_shop(int(sys.argv[1]), 3600, Path("/tmp/shop"))
 """
 
-pytestmark = pytest.mark.timeout(1500)
-
 
 class Engine:
     """Docker, Podman or Buildah, which take the same words for what is done here, or almost."""
@@ -109,6 +107,7 @@ def engine():
     return engine
 
 
+@pytest.mark.timeout(1500)
 def test_the_image_of_the_service_is_built_and_has_its_program(engine, tmp_path):
     tag = engine.build("service")
 
@@ -119,6 +118,7 @@ def test_the_image_of_the_service_is_built_and_has_its_program(engine, tmp_path)
     assert "here" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.timeout(1500)
 def test_the_image_of_the_shop_is_built_and_an_order_in_its_container_is_one_whole_trace(
     engine, tmp_path, tools, starting
 ):
