@@ -114,7 +114,7 @@ def prepare() -> None:
     if threading.get_ident() in _chosen.asking:
         return
     try:
-        _maker_of(_chosen.override or trace.get_tracer_provider())
+        _maker_of(provider_in_use())
     except Exception as error:  # providers are foreign code; the first run says so
         if comes_from_outside(error):
             raise
@@ -140,7 +140,7 @@ def span_maker() -> "SpanMaker | None":
         if threading.get_ident() in _chosen.asking:
             losses.record("traces", "start_failed", START_INSIDE)
             return None
-        return _maker_of(_chosen.override or trace.get_tracer_provider())
+        return _maker_of(provider_in_use())
     except Exception as error:  # noqa: BLE001 providers are foreign code, and the environment may name a wrong one
         if shutdown.is_too_late(error):
             losses.record("traces", "start_failed", START_TOO_LATE)
