@@ -49,7 +49,8 @@ def start(run: Run, span_maker: "provider.SpanMaker") -> None:
     """Give *run* the span that *span_maker* makes, if it does."""
     try:
         parent = run.parent
-        context = _environment_parent() if parent is None and run.kind == "flow" else None
+        is_first = parent is None and provider.first_flow.is_to_come and run.kind == "flow"
+        context = _environment_parent() if is_first else None
         span = run.span = span_maker.start(run.span_name(), context, run.attributes, run.started_ns)
         if span.is_recording():
             run.is_recording = True
@@ -243,7 +244,9 @@ def _environment_parent() -> "Context | None":
 
     ``OTEL_PROPAGATORS`` says in which form: ``TRACEPARENT`` unless it is set.
     """
-    if not provider.take_first_flow():
+    # In one step: of two threads that have come here, one has the first flow.
+    is_first, provider.first_flow.is_to_come = provider.first_flow.is_to_come, False
+    if not is_first:
         return None
     traceparent = os.environ.get("TRACEPARENT")
     if not (traceparent or os.environ.get("OTEL_PROPAGATORS")):

@@ -115,7 +115,7 @@ def test_a_task_in_a_block_of_a_flow_is_an_outermost_run(spans):
 @pytest.fixture
 def first_flow(monkeypatch):
     """As if no flow had run in this process yet."""
-    monkeypatch.setattr(core_spans._chosen, "take_first_flow", True)
+    monkeypatch.setattr(core_spans.first_flow, "is_to_come", True)
     return monkeypatch
 
 
