@@ -189,6 +189,6 @@ def _ids(generator: IdGenerator, trace_id: int, flags: TraceFlags, state: TraceS
     """Return the ids of a new span; a known generator's are valid, and to know that saves half of the time."""
     span_id = generator.generate_span_id()
     if type(generator) in _KNOWN_GENERATORS:
-        known: SpanContext = _new_tuple(SpanContext, (trace_id, span_id, False, flags, state, True))
-        return known
+        context: SpanContext = _new_tuple(SpanContext, (trace_id, span_id, False, flags, state, True))
+        return context
     return SpanContext(trace_id, span_id, False, flags, state)
