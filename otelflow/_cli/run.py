@@ -30,6 +30,7 @@ from otelflow._cli._exit_codes import (
 from otelflow._cli._live import LiveDisplay
 from otelflow._cli.config import say_misspelt_variables
 from otelflow._core.process import clock, project_files
+from otelflow._core.process.trace_address import address_of
 from otelflow._core.text.durations import in_words
 from otelflow._core.text.safe_str import brief_repr
 from otelflow._telemetry.accounts import leave_out
@@ -104,12 +105,22 @@ def run_target(target: str, texts: Iterable[str], options: RunOptions) -> int:
     Raises OtelflowError for input that cannot be run.
     """
     values = parameters.parse(texts)
-    project_files.use_program(targets.file_of(target))  # before its settings are read
-    settings.check()
+    read_settings(target)
     flow = prepare(targets.find(target), values)
-    code = run(flow, options, service_name=Path(targets.place_of(target)).stem)
+    code = run(flow, options, service_name=service_name_of(target))
     say_how_to_resume(target, flow)
     return code
+
+
+def read_settings(target: str) -> None:
+    """Read the settings that hold for *target*, before it is imported. Raises ConfigurationError for a wrong one."""
+    project_files.use_program(targets.file_of(target))
+    settings.check()
+
+
+def service_name_of(target: str) -> str:
+    """Return what the service is called that *target* is run in: its file, or its module."""
+    return Path(targets.place_of(target)).stem
 
 
 def say_how_to_resume(target: str, flow: otelflow.Flow[Any]) -> None:
@@ -248,9 +259,8 @@ class Report(NamedTuple):
                 folder = _shortened(spool_dir) if spool_dir.is_dir() else "memory"  # it cannot be made
                 places.append(f"waiting in {folder} for {for_page(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
-        template = settings.in_force()["trace_url"].value
-        if self.trace_id and template:
-            place = f"{place} ({template.replace('{trace_id}', self.trace_id)})"
+        if self.trace_id and settings.in_force()["trace_url"].value:
+            place = f"{place} ({address_of(int(self.trace_id, 16))})"
         duration = in_words(self.seconds)
         say(f"flow {self.flow.flow_name}: {self.flow.flow_state.status or 'not run'} in {duration}; {place}{lost}")
         for account in ledger:
@@ -282,14 +292,9 @@ def _shortened(directory: Path) -> Path:
 def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> int:
     """Run *flow* to its end, show what it does meanwhile, report on stderr and return the exit code.
 
-    The service is called *service_name* unless the ``OTEL_*`` variables name it.
+    The service is called *service_name* unless it has a name already.
     """
-    defaults: dict[str, Any] = {}
-    if settings.in_force()["capture_loggers"].origin == "default":
-        defaults["capture_loggers"] = ["root"]
-    say_misspelt_variables()
-    name = None if is_service_named() else service_name
-    telemetry = otelflow.configure(service_name=name, store=True, **defaults)
+    telemetry = set_up_telemetry(service_name)
     memory = None
     if options.tree and isinstance(telemetry.provider, TracerProvider) and _SpanMemory.is_needed(telemetry):
         memory = _SpanMemory()
@@ -323,7 +328,19 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     return TELEMETRY_LOST if is_lost and ending.code == SUCCESS else ending.code
 
 
-def is_service_named() -> bool:
+def set_up_telemetry(service_name: str) -> otelflow.Telemetry:
+    """Configure the telemetry of a command that runs flows: as the settings say, with a store, and all that is logged.
+
+    The service is called *service_name* unless it has a name already.
+    """
+    defaults: dict[str, Any] = {}
+    if settings.in_force()["capture_loggers"].origin == "default":
+        defaults["capture_loggers"] = ["root"]
+    say_misspelt_variables()
+    return otelflow.configure(service_name=None if _is_service_named() else service_name, store=True, **defaults)
+
+
+def _is_service_named() -> bool:
     """Tell whether the environment names the service, or the program did when it was imported."""
     return (
         bool(os.environ.get("OTEL_SERVICE_NAME"))
