@@ -65,6 +65,7 @@ RULES = {
         "otelflow._version",
         "otelflow.metrics",
         "otelflow_exporters._otlp.answer_times",
+        "otelflow_exporters._otlp.proxies",
         "otelflow_exporters._otlp.endpoint",
         "otelflow_exporters._otlp.resource",
         "otelflow_exporters._spool",
