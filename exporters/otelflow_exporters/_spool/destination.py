@@ -51,7 +51,8 @@ class Destination(NamedTuple):
         if lines and lines[0] != _VERSION and lines[0].startswith(_ANY_VERSION):
             raise StoreUnreadable(
                 f"The spool {folder.path} was made by another version of otelflow, as the file {DESTINATION} in it "
-                "says: name another folder in OTELFLOW_SPOOL_DIR; 'otelflow ship' of that version sends what waits there"
+                "says: name another folder in OTELFLOW_SPOOL_DIR; 'otelflow ship' of that version sends what waits "
+                "there"
             )
         if lines[:2] != [_VERSION, self.fingerprint]:
             owner = lines[2] if len(lines) > 2 else "another endpoint"
