@@ -87,6 +87,7 @@ RULES = {
         "otelflow._core.process.losses",
         "otelflow._core.process.once",
         "otelflow._core.process.process",
+        "otelflow._core.process.provider",
         "otelflow._core.process.settings",
         "otelflow._core.process.shutdown",
         "otelflow._core.runs.observers",
@@ -137,6 +138,7 @@ RULES = {
         "otelflow_exporters",
         *LEAVES,
     ),
+    "otelflow._configurator": ("otelflow._core.process.losses",),
     "otelflow._importing": LEAVES,
     "otelflow.__main__": ("otelflow._cli",),
     "otelflow._cli": (
