@@ -154,8 +154,7 @@ def _examine_environment() -> Iterator[Finding]:
 
 def _examine_spool() -> Iterator[Finding]:
     """Tell where spans wait, how many, since when, and who sends them; nothing where there is no spool."""
-    in_force = settings.in_force()
-    mode, setting = in_force["spool"].value, in_force["spool_dir"].value
+    mode, setting = (settings.in_force()[name].value for name in ("spool", "spool_dir"))
     senders = [sender for sender in exporter_names("traces") if is_otlp(sender)]
     try:
         directory = spool_directory(mode, setting, senders[0]) if senders else setting and absolute(setting, _SPOOL_DIR)
@@ -166,8 +165,7 @@ def _examine_spool() -> Iterator[Finding]:
         return
     try:
         with open_store(directory, kind="spool") as folder:
-            # To look at one that is nobody's would make it that of this endpoint.
-            if senders and folder.file(DESTINATION) is not None:
+            if senders and folder.file(DESTINATION) is not None:  # it is somebody's, and does not become ours
                 destination_of("traces", senders[0]).check(folder)
             waiting = waiting_in(folder)
     except FileNotFoundError:

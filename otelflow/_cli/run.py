@@ -30,7 +30,6 @@ from otelflow._cli._exit_codes import (
 from otelflow._cli._live import LiveDisplay
 from otelflow._cli.config import say_misspelt_variables
 from otelflow._core.process import clock, project_files
-from otelflow._core.process.trace_address import address_of
 from otelflow._core.text.durations import in_words
 from otelflow._core.text.safe_str import brief_repr
 from otelflow._telemetry.accounts import leave_out
@@ -259,8 +258,9 @@ class Report(NamedTuple):
                 folder = _shortened(spool_dir) if spool_dir.is_dir() else "memory"  # it cannot be made
                 places.append(f"waiting in {folder} for {for_page(endpoint)}")
             place = f"trace {self.trace_id} {' and '.join(places) or 'is not stored'}"
-        if self.trace_id and settings.in_force()["trace_url"].value:
-            place = f"{place} ({address_of(int(self.trace_id, 16))})"
+        template = settings.in_force()["trace_url"].value
+        if self.trace_id and template:
+            place = f"{place} ({template.replace('{trace_id}', self.trace_id)})"
         duration = in_words(self.seconds)
         say(f"flow {self.flow.flow_name}: {self.flow.flow_state.status or 'not run'} in {duration}; {place}{lost}")
         for account in ledger:
