@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from otelflow import Flow, semconv
+from otelflow import Flow
 from otelflow._core.flows.future_session import give_up_where
 from otelflow._core.process import forks
 from otelflow.serve._occasion import Occasion, current
@@ -70,7 +70,7 @@ class Job:
         except BaseException as error:  # noqa: BLE001 whatever a flow raises, SystemExit too, the serving goes on
             self.error = error
         self.seconds = time.perf_counter() - began
-        self.result = semconv.SUCCESS if self.error is None else semconv.FAILURE
+        self.result = "success" if self.error is None else "failure"
         if isinstance(flow, Flow):
             self.result = flow.flow_state.status or self.result
             self.error = self.error or flow.flow_error
