@@ -49,24 +49,24 @@ def make_order(call: Any) -> bytes:
     _worker.CARRIER.inject(carrier)
     span_contexts = [future.span_context for future in call.upstream if future.span_context is not None]
     order = _worker.Order(
-        function_of(call.session, definition),
-        resolved(call.args),
-        resolved(call.kwargs),
-        carrier,
-        [(context.trace_id, context.span_id, int(context.trace_flags)) for context in span_contexts],
-        {} if call.group is None else {semconv.TASK_MAP_INDEX: call.index},
-        None if run is None else run.flow_name,
-        None if run is None else run.flow_run_id,
-        None if flow is None else flow.flow_state.config,
-        {} if flow is None else portable(flow.flow_state.data),
-        {} if flow is None else portable(dict(flow.task_dependencies())),
-        settings_of_tasks(),
-        records_spans(),
-        process_id(),
-        passport_of(call, run),
-        holding.names_held(),
-        program.program_name(),
-        flow_parameters(run),
+        function=function_of(call.session, definition),
+        args=resolved(call.args),
+        kwargs=resolved(call.kwargs),
+        carrier=carrier,
+        links=[(context.trace_id, context.span_id, int(context.trace_flags)) for context in span_contexts],
+        parameters={} if call.group is None else {semconv.TASK_MAP_INDEX: call.index},
+        flow_name=None if run is None else run.flow_name,
+        flow_id=None if run is None else run.flow_run_id,
+        flow_config=None if flow is None else flow.flow_state.config,
+        data={} if flow is None else portable(flow.flow_state.data),
+        dependencies={} if flow is None else portable(dict(flow.task_dependencies())),
+        settings=settings_of_tasks(),
+        records_spans=records_spans(),
+        sender=process_id(),
+        progress=progress_of(call, run),
+        limits=holding.names_held(),
+        program=program.program_name(),
+        flow_parameters=flow_parameters(run),
     )
     try:
         return _pickling.dumps_whole(order)
@@ -86,13 +86,13 @@ def settings_of_tasks() -> dict[str, Any]:
     }
 
 
-def passport_of(call: Any, run: Run | None) -> Any:
+def progress_of(call: Any, run: Run | None) -> Any:
     """Return what a worker must know of how far the flow has come, if that is kept."""
     checkpoints = sys.modules.get("otelflow._core.policies.checkpoints")  # without it, no flow keeps anything
     if checkpoints is None:
         return None
     try:
-        return checkpoints.passport_of(run, call.definition, resolved(call.args), resolved(call.kwargs))
+        return checkpoints.call_to_send(run, call.definition, resolved(call.args), resolved(call.kwargs))
     except Exception:  # noqa: BLE001 inputs that make no key, or do not fit: the worker says so
         return None
 
@@ -166,10 +166,10 @@ def take_report(call: Any, pickled: bytes) -> None:
     elif not report.runs and report.error is not None:  # such as a function that cannot be imported there
         call.context.run(call.end_unrun, Ending(semconv.ERROR, report.error))
     else:
-        call.context.run(happen, call, report)
+        call.context.run(apply_report, call, report)
 
 
-def happen(call: Any, report: _reports.Report) -> None:
+def apply_report(call: Any, report: _reports.Report) -> None:
     """Do as ``take_report``, in the context of *call*."""
     parent = current_run()
     flow_run = call.session.flow_run

@@ -179,7 +179,7 @@ def test_what_a_dask_client_needs_is_said_beside_the_address():
         value, clients = doubles().execute().flow_return_value
 
     assert value == 2
-    assert any(client.startswith("told") for client in clients)
+    assert any("told" in client for client in clients)
 
 
 def test_a_dask_client_that_is_closed_while_its_flow_runs_is_what_the_error_names():

@@ -116,9 +116,8 @@ class _Notebook(State, observers.Observer):
                 event = (semconv.EXCEPTION_EVENT, remembered.ended_ns, ending.exception_attributes())
                 remembered.entries.append(event)
             parent = self.open.get(id(run.parent))
-            if parent is not None and not keeps_inside(
-                run, ending, ending.error
-            ):  # it is described where it was raised
+            # It is described where it was raised.
+            if parent is not None and not keeps_inside(run, ending, ending.error):
                 self.told.setdefault(parent.number, deque(maxlen=_MOST_ERRORS)).append(ending.error)
         self.told.pop(remembered.number, None)
         if run.parent is None:

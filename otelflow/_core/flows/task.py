@@ -21,7 +21,7 @@ from otelflow._core.flows.execution import ExecutedRun, to_end, to_end_async
 from otelflow._core.flows.fitting import check_task, keep_own
 from otelflow._core.flows.flow_run import Block
 from otelflow._core.inside import messages, print_capture
-from otelflow._core.inside.speaker import Speaker
+from otelflow._core.inside.log_methods import LogMethods
 from otelflow._core.process import clock, forks, provider
 from otelflow._core.process.ids import new_id
 from otelflow._core.process.settings import settings
@@ -76,7 +76,7 @@ def _prepare(task: "Task") -> Definition:
     return definition
 
 
-class Task(Speaker):
+class Task(LogMethods):
     """One call of a task, with what it was called with and how it ended.
 
     ``@task`` makes it for each call, and ``this_task`` is how its body asks for it. Used directly, it is one task to
@@ -210,7 +210,7 @@ class Task(Speaker):
         return task
 
     def __otelflow_write__(self, level: int, message: object, task_run_id: str | None) -> None:
-        messages.write(_speaking_run(self, open_run_here()), level, message, task_run_id=task_run_id)
+        messages.write(_run_of_entries(self, open_run_here()), level, message, task_run_id=task_run_id)
 
     def add_task_artifact(
         self,
@@ -230,7 +230,7 @@ class Task(Speaker):
         >>> fetch().data
         50
         """
-        return inside.artifacts.add_artifact(_speaking_run(self), key, data, description, artifact_type)
+        return inside.artifacts.add_artifact(_run_of_entries(self), key, data, description, artifact_type)
 
     def add_task_result(self, key: str, description: object) -> "Result":
         """Record a named result of this task: *key* (str) and, as text, *description*.
@@ -244,7 +244,7 @@ class Task(Speaker):
         >>> fetch().as_dict()
         {'key': 'rows', 'description': '3'}
         """
-        return inside.artifacts.add_result(_speaking_run(self), key, description)
+        return inside.artifacts.add_result(_run_of_entries(self), key, description)
 
     def __enter__(self) -> Self:
         return self
@@ -266,7 +266,7 @@ def _own_values(task: Task) -> dict[str, Any]:
     return {name: value for name, value in vars(task).items() if name not in private}
 
 
-def _speaking_run(task: Task, around: Run | None = None) -> Run:
+def _run_of_entries(task: Task, around: Run | None = None) -> Run:
     """Return the run to which what *task* records belongs, an attempt of it, or *around*; else one never opened."""
     own = task.task_run or around
     if own is not None:
