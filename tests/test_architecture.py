@@ -634,9 +634,9 @@ OWN_THREADS = {
     "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
     "otelflow.instrument._servers": "a server's event loop goes on while it delivers",
     "otelflow.metrics._outputs.pull": "a server is ended with a time limit",
-    "otelflow.runners._dask": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.runners._processes": "a pool of processes is ended beside the program",
     "otelflow.runners._reaching": "a library that connects waits for ever where nothing answers",
+    "otelflow.runners._sender": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.serve._job": "each run of a schedule has one, which can be told to end",
 }
 
