@@ -69,7 +69,6 @@ class _Provider(State):
     span_maker: "SpanMaker | None"
     override: TracerProvider | None
     proxy: TracerProvider | None
-    take_first_flow: bool
     is_configured: bool
     # The threads that ask a provider for a tracer right now
     asking: set[int]
@@ -79,7 +78,6 @@ class _Provider(State):
     def reset(self) -> None:
         """Use the global provider, whichever it is by then."""
         self.provider = self.span_maker = self.override = self.proxy = None
-        self.take_first_flow = True
         self.is_configured = False
         self.asking = set()
         self.configure = None
@@ -236,7 +234,14 @@ _READ_BY_CONFIGURE: Final = (
 )
 
 
-def take_first_flow() -> bool:
-    """Tell whether no flow has asked before."""
-    is_first, _chosen.take_first_flow = _chosen.take_first_flow, False
-    return is_first
+class _FirstFlow(State):
+    """Whether the first flow of this process is to come, which goes on with the trace that the environment names."""
+
+    is_to_come: bool
+
+    def reset(self) -> None:
+        """Have had none."""
+        self.is_to_come = True
+
+
+first_flow: Final = _FirstFlow()
