@@ -418,7 +418,7 @@ def test_names_are_bounded_wherever_they_come_from(spans):
     with pytest.raises(ValueError, match="it broke"):
         run.execute()
 
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 20
     texts = [str(value) for span in spans.spans for value in (span.name, *span.attributes.values())]
     texts += [str(event.attributes["otelflow.artifact.type"]) for event in spans.events("flow " + name[:255] + "…")[:1]]
     assert max(map(len, texts)) <= 300
@@ -472,10 +472,10 @@ class Listens(Observer):
         self.told = []
 
     def run_started(self, run):
-        self.told.append(("started", run.span_name))
+        self.told.append(("started", run.span_name()))
 
     def run_ended(self, run):
-        self.told.append(("ended", run.span_name, run.ending.result))
+        self.told.append(("ended", run.span_name(), run.ending.result))
 
 
 @pytest.fixture

@@ -1163,3 +1163,17 @@ def test_a_segment_of_which_nobody_can_note_what_is_sent_waits_and_that_is_a_fai
 
     assert [*failures, shipper.failure] == ["a file in it that says what is sent (Read-only file system)", ""]
     assert endpoint.names == ["a"]
+
+
+def test_lost_runs_that_are_refused_for_a_while_are_told_once_when_they_are_taken(folder, endpoint, now):
+    write(folder, "ended", is_closed=False, open_names=["lost"])
+    refusing(endpoint, "lost")
+    shipper = shipper_of(folder, endpoint)
+    for _ in range(5):
+        ship_all(shipper)
+        now[0] += 100
+    endpoint.refuses = lambda names: None
+    ship_all(shipper)
+
+    assert endpoint.names == ["ended", "lost"]
+    assert files_in(folder) == ["OTELFLOW_STORE"]
