@@ -181,9 +181,18 @@ class _Resolution:
     def _replaced(self, value: Any) -> Any:
         """Return a copy of *value* with its fields resolved; a dataclass is made anew, as it may look at them."""
         changes = {name: self.of(item) for name in _names_in(value) or () for item in classes.own_values(value, [name])}
-        if _can_be_replaced(value):
-            names = [field.name for field in dataclasses.fields(value) if field.init]
-            return dataclasses.replace(value, **{name: changes[name] for name in names if name in changes})
+        if dataclasses.is_dataclass(value):
+            fields: Any = dataclasses.fields(value)
+            names = {field.name for field in fields if field.init}
+            others = classes.own_values(value, [field.name for field in fields if not field.init])
+            try:
+                takes = inspect.signature(type(value)).parameters.keys()
+            except (TypeError, ValueError):
+                takes = {}.keys()
+            # With an __init__ of its own, or an InitVar, it takes others; made of its fields alone, it would lose some.
+            if takes == names and next(futures_in(others), None) is None:
+                instance: Any = value
+                return dataclasses.replace(instance, **{name: changes[name] for name in names if name in changes})
         copied = copy.copy(value)
         for name, item in changes.items():
             classes.set_own(copied, name, item)
@@ -199,20 +208,6 @@ def _with_state(container: Any, value: Any) -> Any:
                 for item in classes.own_values(value, [name]):
                     classes.set_own(container, name, item)
     return container
-
-
-def _can_be_replaced(value: Any) -> bool:
-    """Tell whether *value* is a dataclass that can be made of its fields, as ``replace`` does, and loses nothing."""
-    if not dataclasses.is_dataclass(value):
-        return False
-    fields = dataclasses.fields(value)
-    made_of = {field.name for field in fields if field.init}
-    others = classes.own_values(value, [field.name for field in fields if not field.init])
-    try:
-        takes = inspect.signature(type(value)).parameters.keys()  # with an __init__ of its own, or an InitVar, others
-    except (TypeError, ValueError):
-        return False
-    return takes == made_of and next(futures_in(others), None) is None
 
 
 _UNMAPPED: Final = id(unmapped)

@@ -42,7 +42,20 @@ class Waiting:
     def __init__(self, futures: Sequence[Any], *, is_bounded: bool = False) -> None:
         self._futures = futures
         call: Any = None if is_bounded else submitted_here.get()
-        self._call = call if hasattr(call, "blocked_on") and _is_body_of(call) else None
+        self._call: Any = None
+        if not hasattr(call, "blocked_on"):  # none, or one whose flow is in another process
+            return
+        # Whether it waits as long as this code waits: not if that runs beside its body.
+        if running_loop() is None:
+            is_body = call.loop is None and call.taker == get_ident() and running_trio() is None
+        else:
+            import asyncio  # noqa: PLC0415 its loop runs, so it is there
+
+            task = asyncio.current_task()
+            if task is not None and task.get_coro() is call.loop_task:
+                call.loop_task = task
+            is_body = task is not None and task is call.loop_task
+        self._call = call if is_body else None
 
     def __enter__(self) -> None:
         call = self._call
@@ -104,18 +117,6 @@ async def _until_done_in_trio(trio: Any, future: Any) -> None:
 
     future.add_done_callback(wake_soon)
     await event.wait()
-
-
-def _is_body_of(call: Any) -> bool:
-    """Tell whether *call* waits as long as this code waits: not if that runs beside its body."""
-    if running_loop() is None:
-        return call.loop is None and call.taker == get_ident() and running_trio() is None
-    import asyncio  # noqa: PLC0415 its loop runs, so it is there
-
-    task = asyncio.current_task()
-    if task is not None and task.get_coro() is call.loop_task:
-        call.loop_task = task
-    return task is not None and task is call.loop_task
 
 
 def _ring(call: Any) -> list[Any] | None:
