@@ -145,7 +145,7 @@ def run(
         context.fail("Missing argument 'TARGET'.")
     if context.args:
         first = context.args[0]
-        cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"
+        cure = f"--param {first}" if "=" in first else "--param NAME=VALUE, and a program is run by 'otelflow exec'"
         raise InvalidParameter(f"{first!r} is too much: a parameter of the flow is given as {cure}")
     import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
     from otelflow._cli._footer import is_possible

@@ -105,7 +105,10 @@ class _Notebook(State, observers.Observer):
         remembered.attributes |= {semconv.RUN_RESULT: ending.result, **remembered.journal.omitted()}
         remembered.entries = list(remembered.journal.events(remembered.ended_ns))
         remembered.journal = Journal()
-        if run.kind and run.definition.capture_return_value:  # type: ignore[attr-defined]
+        definition = getattr(
+            run, "definition", None
+        )  # of a run in another process, which is told of here, there is none
+        if definition is not None and definition.capture_return_value:
             value = run.task.task_return_value if run.task is not None else run.flow.flow_state.return_value
             if value is not None:
                 remembered.attributes[semconv.RUN_RETURN_VALUE] = recorded(value, settings().value_limit)
