@@ -65,6 +65,7 @@ RULES = {
         "otelflow._version",
         "otelflow.metrics",
         "otelflow_exporters._otlp.answer_times",
+        "otelflow_exporters._otlp.proxies",
         "otelflow_exporters._otlp.endpoint",
         "otelflow_exporters._otlp.resource",
         "otelflow_exporters._spool",
@@ -86,6 +87,7 @@ RULES = {
         "otelflow._core.process.losses",
         "otelflow._core.process.once",
         "otelflow._core.process.process",
+        "otelflow._core.process.provider",
         "otelflow._core.process.settings",
         "otelflow._core.process.shutdown",
         "otelflow._core.runs.observers",
@@ -136,6 +138,7 @@ RULES = {
         "otelflow_exporters",
         *LEAVES,
     ),
+    "otelflow._configurator": ("otelflow._core.process.losses",),
     "otelflow._importing": LEAVES,
     "otelflow.__main__": ("otelflow._cli",),
     "otelflow._cli": (

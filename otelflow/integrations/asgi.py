@@ -72,9 +72,8 @@ class FlowMiddleware:
             await self.app(scope, receive, send)
             return
         if self._metrics is not None and kind == "http":
-            path = str(
-                self._requests.metrics_path
-            )  # a server puts that before it under which the application is mounted
+            path = str(self._requests.metrics_path)
+            # A server puts that before it under which the application is mounted.
             if scope["path"] in (path, str(scope.get("root_path") or "").rstrip("/") + path):
                 await self._metrics(scope, receive, send)
                 return

@@ -262,7 +262,7 @@ class Aggregator(Observer):
                 durations.exemplars[bucket] = Exemplar(run.trace_id, run.span_id, run.duration, ended)
         if task is not None:
             self._count_failure(series, semconv.PROCESS_LOST)
-        if semconv.OVERFLOW in (series.flow, series.task):
+        if series.is_rest:
             losses.lost("metrics", "series_limit")
         if self.hooks.series_added is not None:
             self.hooks.series_added()
@@ -374,7 +374,7 @@ def _is_outermost(run: Run) -> bool:
     above = run.parent
     while above is not None:
         if above.is_open and above.kind == "flow":
-            return above.clock < forks.forked_at()
+            return above.clock < forks.fork.clock
         above = above.parent
     return True
 

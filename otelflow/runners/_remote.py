@@ -50,24 +50,24 @@ def make_order(call: Any) -> bytes:
     _worker.CARRIER.inject(carrier)
     span_contexts = [future.span_context for future in call.upstream if future.span_context is not None]
     order = _worker.Order(
-        function_of(call.session, definition),
-        resolved(call.args),
-        resolved(call.kwargs),
-        carrier,
-        [(context.trace_id, context.span_id, int(context.trace_flags)) for context in span_contexts],
-        {} if call.group is None else {semconv.TASK_MAP_INDEX: call.index},
-        None if run is None else run.flow_name,
-        None if run is None else run.flow_run_id,
-        None if flow is None else flow.flow_state.config,
-        {} if flow is None else portable(flow.flow_state.data),
-        {} if flow is None else portable(dict(flow.task_dependencies())),
-        settings_of_tasks(),
-        records_spans(),
-        process_id(),
-        passport_of(call, run),
-        holding.names_held(),
-        program.program_name(),
-        flow_parameters(run),
+        function=function_of(call.session, definition),
+        args=resolved(call.args),
+        kwargs=resolved(call.kwargs),
+        carrier=carrier,
+        links=[(context.trace_id, context.span_id, int(context.trace_flags)) for context in span_contexts],
+        parameters={} if call.group is None else {semconv.TASK_MAP_INDEX: call.index},
+        flow_name=None if run is None else run.flow_name,
+        flow_id=None if run is None else run.flow_run_id,
+        flow_config=None if flow is None else flow.flow_state.config,
+        data={} if flow is None else portable(flow.flow_state.data),
+        dependencies={} if flow is None else portable(dict(flow.task_dependencies())),
+        settings=settings_of_tasks(),
+        records_spans=records_spans(),
+        sender=process_id(),
+        progress=progress_of(call, run),
+        limits=holding.names_held(),
+        program=program.program_name(),
+        flow_parameters=flow_parameters(run),
     )
     try:
         return _pickling.dumps_whole(order)
@@ -87,13 +87,13 @@ def settings_of_tasks() -> dict[str, Any]:
     }
 
 
-def passport_of(call: Any, run: Run | None) -> Any:
+def progress_of(call: Any, run: Run | None) -> Any:
     """Return what a worker must know of how far the flow has come, if that is kept."""
     checkpoints = sys.modules.get("otelflow._core.policies.checkpoints")  # without it, no flow keeps anything
     if checkpoints is None:
         return None
     try:
-        return checkpoints.passport_of(run, call.definition, resolved(call.args), resolved(call.kwargs))
+        return checkpoints.call_to_send(run, call.definition, resolved(call.args), resolved(call.kwargs))
     except Exception:  # noqa: BLE001 inputs that make no key, or do not fit: the worker says so
         return None
 
@@ -167,10 +167,10 @@ def take_report(call: Any, pickled: bytes) -> None:
     elif not report.runs and report.error is not None:  # such as a function that cannot be imported there
         call.context.run(call.end_unrun, Ending(semconv.ERROR, report.error))
     else:
-        call.context.run(happen, call, report)
+        call.context.run(apply_report, call, report)
 
 
-def happen(call: Any, report: _reports.Report) -> None:
+def apply_report(call: Any, report: _reports.Report) -> None:
     """Do as ``take_report``, in the context of *call*."""
     parent = current_run()
     flow_run = call.session.flow_run
@@ -239,9 +239,8 @@ class _ReportedTask(Run):
     __slots__ = ()
     kind = "task"
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         return semconv.TASK_SPAN + (self.task_name or "")
 
 
@@ -251,9 +250,8 @@ class _ReportedFlow(Run):
     __slots__ = ()
     kind = "flow"
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         return semconv.FLOW_SPAN + (self.flow_name or "")
 
 
@@ -266,9 +264,8 @@ class _ReportedAttempt(Run):
         super().__init__(owner, owner.settings, owner.task, owner.task_name, owner.task_run_id)
         self.attempt = attempt
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         return semconv.ATTEMPT_SPAN + (self.task_name or self.flow_name or "")
 
 
@@ -299,7 +296,7 @@ def replay(
     if report.error is not None and parent is not None and report.span_id:
         if parent.recorded is None:
             parent.recorded = {}
-        parent.recorded[id(report.error)] = (report.error, run.span_name)
+        parent.recorded[id(report.error)] = (report.error, run.span_name())
     if hooks is not None:
         hooks.ended(run)
     if not is_told:
@@ -333,11 +330,11 @@ def run_of(parent: Run | None, report: _reports.RunReport) -> Run:
     if parent is None and not report.flow_name:
         run.flow_name = run.flow_run_id = None
     if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone
-        run.flow = None
+        run.flow = run.flow_state = None
     if task is not None and run.flow is not None:
-        task.flow_reference = run.flow.flow_state.reference
+        task.flow_reference = run.flow_state.reference
         if own.add_task_to_self:
-            run.flow.flow_state.executed_tasks.append(task)
+            run.flow_state.executed_tasks.append(task)
     write_report(run, report)
     return run
 
@@ -347,6 +344,7 @@ def write_report(run: Run, report: _reports.RunReport) -> None:
     run.started_ns = report.started_ns
     run.clock = clock.perf_counter() - report.duration
     run.duration = report.duration
+    run.ended_ns = report.started_ns + round(report.duration * 1e9)
     run.ending = SUCCESS if report.is_reused else Ending(report.result, report.error)
     if report.span_id:
         run.span = NonRecordingSpan(_context(report))

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from otelflow._core.flows.decorators import task
-from otelflow._core.flows.definition import Definition, definition_of
+from otelflow._core.flows.definition import Definition, Kind, definition_of
 from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow import Flow
 from otelflow._core.policies import holding
@@ -57,7 +57,7 @@ class Order(NamedTuple):
     #: The id of the process that has sent it (``ids.process_id``)
     sender: str
     #: How far its flow has come, if that is kept
-    passport: Any
+    progress: Any
     #: The limits of which the flow holds a place
     limits: list[str]
     #: What the program is called that has sent it
@@ -250,14 +250,14 @@ def call_task(order: Order) -> Any:
         if order.parameters:
             run.parameters = {**(run.parameters or {}), **order.parameters}
         run.definition = _Portable(definition, order)  # type: ignore[assignment]
-        if order.passport is not None:
+        if order.progress is not None:
             from otelflow._core.policies import checkpoints  # noqa: PLC0415 only for flows that are kept
 
-            checkpoints.enter_with(run, order.passport)
+            checkpoints.enter_with(run, order.progress)
         return run
 
     value = definition.drive(new_run)(*order.args, **order.kwargs)
-    if definition.kind == "coroutine":
+    if definition.kind == Kind.COROUTINE:
         import asyncio  # noqa: PLC0415 only for coroutine functions
 
         value = asyncio.run(value)
@@ -282,7 +282,7 @@ class _Portable:
         if _worker.holds_interrupts:  # here, it is the task that hears of one that came while the process began
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         value = self._definition.body(*args, **kwargs)
-        if self._definition.kind == "coroutine":
+        if self._definition.kind == Kind.COROUTINE:
             return self._awaited(value)
         return self._checked(value)
 

@@ -35,10 +35,10 @@ def free_port() -> int:
 
 
 class Collector:
-    """``collector.py`` in a process of its own."""
+    """``counting_collector.py`` in a process of its own."""
 
     def __init__(self, port: int = 0, delay: float = 0.0) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("collector.py")), str(port), str(delay)]
+        command = [sys.executable, str(Path(__file__).with_name("counting_collector.py")), str(port), str(delay)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"

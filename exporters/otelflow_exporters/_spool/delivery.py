@@ -6,8 +6,8 @@ from typing import Final
 
 from otelflow._core.process import clock
 from otelflow_exporters._otlp.sender import Sender
-from otelflow_exporters._spool.aside import backoff
 from otelflow_exporters._spool.batches import Item, request_of
+from otelflow_exporters._spool.pieces import backoff
 
 #: (reason, number of spans)
 OnLoss = Callable[[str, int], None]

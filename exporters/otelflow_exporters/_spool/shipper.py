@@ -11,10 +11,10 @@ from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow_exporters._otlp.endpoint import wants_open_spans
 from otelflow_exporters._otlp.sender import Sender
-from otelflow_exporters._spool.aside import Aside, Piece, backoff
 from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_chunk, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, forget, has_twin, remove_orphans, take_claim
 from otelflow_exporters._spool.delivery import Answer, Delivery, OnLoss
+from otelflow_exporters._spool.pieces import Piece, PiecesAside, backoff
 from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
@@ -97,7 +97,7 @@ class Shipper:
             claim.release()
         self._claims.clear()
         self._items: dict[str, list[Item]] = {}  # read, and not sent yet
-        self._aside = Aside()
+        self._aside = PiecesAside()
         self._files: dict[str, StoredFile] = {}  # the segments that were there at the last look
         self._has_twin: bool | None = None  # nobody has looked since
         self._next_look = 0.0  # on clock.monotonic()
@@ -224,12 +224,12 @@ class Shipper:
         """Send the next batch of a segment; None if there is nothing to send in it."""
         items = self._items.get(claim.name)
         if not items:
-            piece = read_chunk(folder, claim.name, self._read, claim.offset, is_finished=is_finished)
-            if piece.unreadable:
-                self._on_loss("unreadable", piece.unreadable)  # how many spans it was, nobody can tell
-            if not piece.items:
-                self._advance(claim, piece.end)
-            items = self._items[claim.name] = piece.items
+            chunk = read_chunk(folder, claim.name, self._read, claim.offset, is_finished=is_finished)
+            if chunk.unreadable:
+                self._on_loss("unreadable", chunk.unreadable)  # how many spans it was, nobody can tell
+            if not chunk.items:
+                self._advance(claim, chunk.end)
+            items = self._items[claim.name] = chunk.items
         if not items:
             return self._finish(folder, claim) if is_finished else None
         batch = self.delivery.first_of(items)

@@ -43,9 +43,8 @@ def shown_traceback(trace: str, *, is_whole: bool) -> tuple[list[str], int]:
     for line in clean(trace, _LONGEST).splitlines():
         if frame := _FRAME.match(line):
             is_ours = bool(_OURS.search(frame["file"]))
-        elif not _MARGIN.sub("", line).startswith(
-            "    "
-        ):  # the lines of a frame's source are indented more than anything else
+        # The lines of a frame's source are indented more than anything else.
+        elif not _MARGIN.sub("", line).startswith("    "):
             is_ours = False
         if not is_ours:
             lines.append(line)

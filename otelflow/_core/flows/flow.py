@@ -38,7 +38,7 @@ from otelflow._core.flows.keywords import (
 )
 from otelflow._core.flows.objective import Objective, buckets_of, objective_of
 from otelflow._core.inside import messages
-from otelflow._core.inside.speaker import Speaker
+from otelflow._core.inside.log_methods import LogMethods
 from otelflow._core.process import clock, provider
 from otelflow._core.runs.current import open_run_here
 from otelflow._core.runs.endings import SUCCESS, UNCLOSED
@@ -65,7 +65,7 @@ _METHODS: Final = (classmethod, functools.partialmethod, functools.singledispatc
 def _new_run(flow: "Flow[Any]") -> "ExecutedRun | Flow[Any]":
     """Return the next run of *flow*, or a generator flow itself, which begins when its value is iterated."""
     state = flow.flow_state
-    definition = _definition(flow)
+    definition = state.definition or _definition(flow)
     state.expect_no_run()
     if definition.is_generator:
         state.return_value = definition.drive(lambda _args, _kwargs: new_flow_run(flow, definition))()
@@ -87,7 +87,7 @@ def _definition(flow: "Flow[Any]") -> Definition:
     return definition
 
 
-class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
+class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], LogMethods, Generic[R]):
     """One flow, set up to be executed; each ``execute()`` is a run, a trace, an id of its own.
 
     ``@flow`` makes it. Used directly, give ``setup()`` what it runs, or subclass it and override ``main``, and
@@ -403,7 +403,7 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
     # Messages, artifacts, results
 
     def __otelflow_write__(self, level: int, message: object, task_run_id: str | None) -> None:
-        messages.write(_speaking_run(self), level, message, task_run_id=task_run_id)
+        messages.write(_run_of_entries(self), level, message, task_run_id=task_run_id)
 
     def add_flow_artifact(
         self,
@@ -429,7 +429,7 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
         >>> [artifact.data for artifact in Flow().setup(count).execute().artifacts]
         [[{'tea': 3}, {'tea': 4}]]
         """
-        return inside.artifacts.add_artifact(_speaking_run(self), key, data, description, artifact_type)
+        return inside.artifacts.add_artifact(_run_of_entries(self), key, data, description, artifact_type)
 
     def add_flow_result(self, key: str, description: object) -> "Result":
         """Record a named result of the run.
@@ -444,7 +444,7 @@ class Flow(FlowAttributes[R], AsCoroutine["Flow[R]"], Speaker, Generic[R]):
         >>> [result.as_dict() for result in Flow().setup(count).execute().results]
         [{'key': 'rows', 'description': '3'}]
         """
-        return inside.artifacts.add_result(_speaking_run(self), key, description)
+        return inside.artifacts.add_result(_run_of_entries(self), key, description)
 
     def __iter__(self) -> Never:
         raise TypeError(NO_DATA)
@@ -507,8 +507,8 @@ async def _itself(flow: F) -> F:
     return flow
 
 
-def _speaking_run(flow: Flow[Any]) -> Run:
-    """Return the run to which a message of *flow* now belongs: its task or run that is current."""
+def _run_of_entries(flow: Flow[Any]) -> Run:
+    """Return the run to which what *flow* records now belongs: its task or run that is current."""
     run = open_run_here()
     while run is not None and run.flow is not flow:
         run = run.parent

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, Final
 
+from otelflow._core.flows.definition import Kind
 from otelflow._core.flows.future import Future, FutureList, unmapped
 from otelflow._core.flows.future_states import value_of
 from otelflow._core.policies.loops import running_trio
@@ -182,7 +183,7 @@ def check_submittable(definition: Any, args: Any) -> None:
     """Raise NotSubmittable for a generator, a coroutine function in trio, and for a method whose object is missing."""
     if definition.is_generator:
         raise NotSubmittable(definition.name, "it is a generator", "call it where its items are used, or return a list")
-    if definition.kind == "coroutine" and running_trio() is not None:
+    if definition.kind == Kind.COROUTINE and running_trio() is not None:
         cure = "await it, or let a nursery start it: nursery.start_soon(task, …)"
         raise NotSubmittable(definition.name, "it is a coroutine function, which trio is to run", cure)
     target = definition.target

@@ -10,12 +10,13 @@ from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import semconv
 from otelflow._core.flows import future_runners
+from otelflow._core.flows.definition import Kind
 from otelflow._core.flows.future import Future, FutureList, Submitted, ask, unmapped
 from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
 from otelflow._core.flows.future_groups import Group, MapRun
 from otelflow._core.flows.future_inputs import first_failed
 from otelflow._core.flows.future_owners import session_here
-from otelflow._core.flows.future_session import Session, works_for
+from otelflow._core.flows.future_session import Session, session_of_context
 from otelflow._core.flows.future_states import assign, begin, failure_of, is_open, settle, tell_again, withdraw
 from otelflow._core.policies.loops import is_cancel_asked
 from otelflow._core.process.asyncio_loop import running_loop
@@ -28,7 +29,6 @@ from otelflow.errors import UpstreamFailed
 if TYPE_CHECKING:
     from otelflow._core.runs.run import Run
 
-_COROUTINE: Final = "coroutine"
 _UNMAPPED: Final = id(unmapped)
 
 
@@ -60,7 +60,7 @@ class Call:
         self.index = index
         self.context = contextvars.copy_context() if group is None else group.context.copy()
         # Of a coroutine function, submitted where a loop runs that nobody blocks
-        self.loop = running_loop() if definition.kind == _COROUTINE and session.runs_on_loop else None
+        self.loop = running_loop() if definition.kind == Kind.COROUTINE and session.runs_on_loop else None
         self.loop_task: Any = None
         #: Cancels it where it was sent to, if it has not begun there, and tells whether that is so already
         self.cancel_sent: Any = None
@@ -123,7 +123,7 @@ class Call:
     def help_in_thread(self) -> None:
         """Do as ``help`` in a thread beside this one, which goes on: it is a runner's, and waits."""
         session = self.session
-        if works_for.get() is session and self in session.unstarted and (self.loop is None or self.waits_for):
+        if session_of_context.get() is session and self in session.unstarted and (self.loop is None or self.waits_for):
             session.do_in_thread(functools.partial(self.help, may_run=True))
 
     def help_ready(self, *, may_run: bool) -> None:
@@ -186,11 +186,11 @@ class Call:
         return False
 
     def _run(self) -> None:
-        works_for.set(self.session)
+        session_of_context.set(self.session)
         is_cancel_asked.set(lambda: self.is_cancel_asked)
         try:
             value = self._drive()
-            if self.definition.kind == _COROUTINE:
+            if self.definition.kind == Kind.COROUTINE:
                 import asyncio  # noqa: PLC0415 only for coroutine functions
 
                 value = asyncio.run(value)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from otelflow import semconv
 from otelflow._core.flows import future_runners
+from otelflow._core.flows.definition import Kind
 from otelflow._core.flows.future_session import Session
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
@@ -69,4 +70,4 @@ def _new_session(owner: Any) -> Session:
     if choice is None:  # it is not decorated, but of a class that has one, or was given one
         choice = getattr(owner.flow, "task_runner", None)
     new_runner_of_flow = functools.partial(future_runners.new_runner, choice)
-    return Session(new_runner_of_flow, owner, runs_on_loop=getattr(definition, "kind", None) == "coroutine")
+    return Session(new_runner_of_flow, owner, runs_on_loop=getattr(definition, "kind", None) == Kind.COROUTINE)

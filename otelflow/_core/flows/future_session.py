@@ -58,7 +58,9 @@ class Runner(Protocol):
 
 
 #: Whose call this context is one of, or was made in: a thread that waits here keeps the runner from other calls
-works_for: "Final[contextvars.ContextVar[Session | None]]" = contextvars.ContextVar("otelflow_works_for", default=None)
+session_of_context: "Final[contextvars.ContextVar[Session | None]]" = contextvars.ContextVar(
+    "otelflow_session_of_context", default=None
+)
 
 
 class Session:
@@ -176,7 +178,7 @@ class Session:
 
     def is_kept_waiting(self) -> bool:
         """Tell whether a thread of the runner waits here, or for this thread, so that it may as well run a call."""
-        return works_for.get() is self and running_loop() is None
+        return session_of_context.get() is self and running_loop() is None
 
     def do_in_thread(self, action: Callable[[], None]) -> None:
         """Do *action* in another thread while this one waits; one such thread does all, one after the other."""
@@ -189,7 +191,7 @@ class Session:
             waiting = self.beside[waiter] = deque((action,))
 
         def work() -> None:
-            works_for.set(self)
+            session_of_context.set(self)
             while True:
                 with self.lock:
                     if not waiting:
@@ -325,7 +327,7 @@ class Session:
     @property
     def is_inherited(self) -> bool:
         """Whether it was made before this process was forked off: its threads are the parent's."""
-        return self.started < forks.forked_at()
+        return self.started < forks.fork.clock
 
     def _tell_of_waiting(self) -> None:
         """Log what the end of a flow waits for: else one that was interrupted seems not to have heard of it."""

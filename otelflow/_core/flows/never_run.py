@@ -109,9 +109,8 @@ def watch() -> None:
     program has registered since, which may run a flow yet, comes before this.
     """
     if _warned.watched_process is None and not sys.is_finalizing():
-        is_script = (
-            hasattr(sys.modules.get("__main__"), "__file__") and not sys.flags.interactive
-        )  # who types may run it
+        # Who types may run it yet.
+        is_script = hasattr(sys.modules.get("__main__"), "__file__") and not sys.flags.interactive
         _warned.watched_process = os.getpid() if is_script else 0
         atexit.unregister(_warn_of_kept)
         atexit.register(_warn_of_kept)

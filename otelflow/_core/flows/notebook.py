@@ -31,7 +31,7 @@ class _Remembered:
 
     def __init__(self, run: Run, number: int, parent: int) -> None:
         self.number, self.parent = number, parent
-        self.name, self.started_ns, self.ended_ns = run.span_name, run.started_ns, 0
+        self.name, self.started_ns, self.ended_ns = run.span_name(), run.started_ns, 0
         self.attributes = run.attributes()
         self.failure: str | None = None
         self.journal = Journal()
@@ -85,7 +85,7 @@ class _Notebook(State, observers.Observer):
         else:
             runs.left_out += 1
         if run.kind == "flow":
-            run.flow.flow_state.tree = Tree(runs, remembered.number)
+            run.flow_state.tree = Tree(runs, remembered.number)
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Remember a message, an artifact or a result."""
@@ -98,18 +98,16 @@ class _Notebook(State, observers.Observer):
         remembered = self.open.pop(id(run), None)
         if remembered is None:
             return
-        remembered.ended_ns = spans.end_of(run)
+        remembered.ended_ns = run.ended_ns
         ending = run.ending
         # What has reached a span by now is there, too; without a provider there is none.
         remembered.attributes |= getattr(run.span, "attributes", None) or {}
         remembered.attributes |= {semconv.RUN_RESULT: ending.result, **remembered.journal.omitted()}
         remembered.entries = list(remembered.journal.events(remembered.ended_ns))
         remembered.journal = Journal()
-        definition = getattr(
-            run, "definition", None
-        )  # of a run in another process, which is told of here, there is none
+        definition = getattr(run, "definition", None)  # a run that another process has told of has none
         if definition is not None and definition.capture_return_value:
-            value = run.task.task_return_value if run.task is not None else run.flow.flow_state.return_value
+            value = run.task.task_return_value if run.task is not None else run.flow_state.return_value  # type: ignore[attr-defined]
             if value is not None:
                 remembered.attributes[semconv.RUN_RETURN_VALUE] = recorded(value, settings().value_limit)
         if ending.error is not None:
@@ -119,9 +117,8 @@ class _Notebook(State, observers.Observer):
                 event = (semconv.EXCEPTION_EVENT, remembered.ended_ns, ending.exception_attributes())
                 remembered.entries.append(event)
             parent = self.open.get(id(run.parent))
-            if parent is not None and not keeps_inside(
-                run, ending, ending.error
-            ):  # it is described where it was raised
+            # It is described where it was raised.
+            if parent is not None and not keeps_inside(run, ending, ending.error):
                 self.told.setdefault(parent.number, deque(maxlen=_MOST_ERRORS)).append(ending.error)
         self.told.pop(remembered.number, None)
         if run.parent is None:

@@ -30,7 +30,7 @@ class _JournalWriter(observers.Observer):
         if not is_wanted(entry):
             return
         if in_force.events != "log":
-            if run.is_open and run.clock >= forks.forked_at():
+            if run.is_open and run.clock >= forks.fork.clock:
                 if run.is_recording:
                     journal_of(run).add(entry)
             elif in_force.events == "span" and (run.is_recording or (run.has_ended and not run.is_closed)):

@@ -148,8 +148,8 @@ def step_key(scope: str | None, definition: Any, args: tuple[Any, ...], kwargs: 
     return digest("run", scope, name, definition.name, identity_of(target), digest_of_code(target), inputs)
 
 
-class Passport(NamedTuple):
-    """What a task that runs in another process must know of the progress of its flow; it can be pickled."""
+class SentCall(NamedTuple):
+    """A call of a task that runs in another process: what that must know of its flow's progress. It can be pickled."""
 
     identity: str
     storage: ResultStorage | None
@@ -157,7 +157,7 @@ class Passport(NamedTuple):
     key: str
 
 
-def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Passport | None:
+def call_to_send(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> SentCall | None:
     """Return what travels with a call of a task from *run*, which calls it, to another process; None: nothing is kept.
 
     It counts as the call that it is: ask once. Raises ResultNotStorable when its inputs make no key.
@@ -171,7 +171,7 @@ def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs:
         except Exception as error:  # noqa: BLE001 a storage of the user's, which may raise anything
             if definition.options.get("persist_result"):
                 losses.warn_once(
-                    f"passport {definition.name}",
+                    f"progress {definition.name}",
                     "%s runs in another process, where %s is not: a resumed flow runs it again (%s)",
                     definition.name,
                     repr(progress.storage),
@@ -180,14 +180,13 @@ def passport_of(run: Run | None, definition: Any, args: tuple[Any, ...], kwargs:
             return None
     scope = progress.scope(run)
     key = progress.numbered(step_key(scope.key, definition, args, kwargs), scope.attempt)
-    return Passport(progress.identity, progress.storage, scope.since, key)
+    return SentCall(progress.identity, progress.storage, scope.since, key)
 
 
-def enter_with(run: Run, passport: Passport) -> None:
-    """Let *run*, of a task whose flow is in another process, be the call of that *passport*."""
-    identity, storage, since, key = passport
-    progress = _open.progress[run] = Progress(identity, storage, since=since)
-    progress.know(run, key)
+def enter_with(run: Run, call: SentCall) -> None:
+    """Let *run*, of a task whose flow is in another process, be that *call*."""
+    progress = _open.progress[run] = Progress(call.identity, call.storage, since=call.since)
+    progress.know(run, call.key)
 
 
 def enter(run: Run) -> None:

@@ -75,7 +75,7 @@ class Delays:
         self._function = delay if callable(delay) else None
         self._takes_state = any(classes.module_of(base).startswith("tenacity.") for base in classes.bases(type(delay)))
         self._fixed: list[float] = []
-        if self._function is not None and not (self._takes_state or takes(self._function, 1)):
+        if self._function is exponential_backoff or (self._function is not None and not takes(self._function, 1)):
             raise ConfigurationError(f"{owner}: retry_delay must be {_FITTING}, not {description_of(delay)}")
         try:
             if self._function is None:
@@ -85,8 +85,6 @@ class Delays:
                     raise ValueError("an empty list")  # noqa: TRY301 it is said as the others are
         except ValueError as error:
             raise ConfigurationError(f"{owner}: retry_delay must be {_FITTING}, not {error}") from None
-        if self._function is exponential_backoff or (self._function is not None and not takes(self._function, 1)):
-            raise ConfigurationError(f"{owner}: retry_delay must be {_FITTING}, not {description_of(delay)}")
         try:
             self._jitter = 0.0 if jitter_factor is None else seconds_of(jitter_factor)
         except ValueError as error:

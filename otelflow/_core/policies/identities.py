@@ -10,11 +10,10 @@ from otelflow._core.process import losses
 from otelflow._core.process.process import State
 from otelflow._core.process.program import imported_name, is_nameless, module_name
 from otelflow._core.results.plain_values import canonical
+from otelflow._core.text import classes
 from otelflow.errors import ResultNotStorable
 
 _AROUND: Final = "the variable "
-# Py_TPFLAGS_HEAPTYPE: a class that a program has made
-_IN_PYTHON: Final = 1 << 9
 
 
 class _Memory(State):
@@ -131,7 +130,7 @@ def _variable(function: FunctionType, name: str, value: object, around: tuple[Fu
 def _is_callable_data(value: Any) -> bool:
     """Tell whether *value* is called by a method in Python, and its attributes are all that it is."""
     kinds = type(value).__mro__[:-1]
-    is_plain = all(kind.__flags__ & _IN_PYTHON for kind in kinds)
+    is_plain = all(map(classes.is_made_here, kinds))
     return (
         is_plain
         and not any(vars(kind).get("__slots__") for kind in kinds)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from otelflow._core.process import forks, losses
+from otelflow._core.process.directories import state_directory
 from otelflow._core.process.files import Folder
 from otelflow._core.process.process import State
 from otelflow._core.text.safe_str import comes_from_outside
@@ -33,13 +34,8 @@ _files: Final = _Files()
 
 
 def directory() -> Path:
-    """Return where the files lie: beside the local store."""
-    state_home = os.environ.get("XDG_STATE_HOME", "")
-    if state_home and Path(state_home).is_absolute():
-        return Path(state_home) / "otelflow" / "limits"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "otelflow" / "limits"
-    return Path.home() / ".local" / "state" / "otelflow" / "limits"
+    """Return where the files lie: beside the local store. Raises ConfigurationError where the user has no home."""
+    return state_directory("the files of limits", "set XDG_STATE_HOME to a directory") / "limits"
 
 
 def file_name(limit: str) -> str:
@@ -62,7 +58,7 @@ def open_file(name: str) -> int | None:
                 folder.make_private()
                 _files.folder = folder
             return _files.folder.open(name, os.O_RDWR | os.O_CREAT)
-    except (OSError, RuntimeError, ValueError) as error:  # a full disk, no home, a folder of another user
+    except (OSError, ValueError) as error:  # a full disk, no home, a folder of another user
         warn_of_memory(error)
         return None
 

@@ -104,9 +104,8 @@ class Timeout:
 
         @functools.wraps(body)
         def limited(*args: Any, **kwargs: Any) -> Any:
-            if (
-                sys.is_finalizing()
-            ):  # in a __del__ then: a thread would not begin any more, nor would the wait for it end
+            # In a __del__ then: a thread would not begin any more, nor would the wait for it end.
+            if sys.is_finalizing():
                 return body(*args, **kwargs)
             run = current_run()
             thread = _Thread(limit.name, functools.partial(body, *args, **kwargs))

@@ -88,11 +88,6 @@ def _new_page() -> Any:
 fork: Final = _Fork()
 
 
-def forked_at() -> float:
-    """Return when this process was forked off (``clock.perf_counter()``)."""
-    return fork.clock
-
-
 def _begin_in_child() -> None:
     # In this order: what begins anew may need a lock.
     for lock in list(_locks):

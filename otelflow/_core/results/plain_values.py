@@ -21,13 +21,13 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from otelflow._core.process.program import module_name, modules_called
+from otelflow._core.text import classes
 from otelflow._core.text.safe_str import brief_repr, comes_from_outside
 from otelflow.errors import ResultNotStorable, ResultUnreadable
 
 _TAG: Final = "$type"
 _VALUE: Final = "value"
-#: The flag of a class that a ``class`` statement has made (``Py_TPFLAGS_HEAPTYPE``)
-_MADE_BY_CLASS: Final = 1 << 9
+_TOO_DEEP: Final = "is nested too deep, or refers to itself"
 # Python reads no longer number from text, unless it is hexadecimal
 _LONGEST_INT: Final = 10**4_000
 
@@ -63,7 +63,7 @@ def _text(plain: object, *, sort_keys: bool = False) -> str:
     try:
         return json.dumps(plain, separators=(",", ":"), sort_keys=sort_keys)
     except RecursionError:
-        raise ResultNotStorable("", "is nested too deep, or refers to itself") from None
+        raise ResultNotStorable("", _TOO_DEEP) from None
 
 
 class _Encoder:
@@ -78,7 +78,7 @@ class _Encoder:
         try:
             return self._plain(value)
         except RecursionError:
-            raise ResultNotStorable("", "is nested too deep, or refers to itself") from None
+            raise ResultNotStorable("", _TOO_DEEP) from None
 
     def inner(self, step: str, value: object) -> Any:
         """Return what JSON holds in the place of *value*, which is a part, reached by *step*."""
@@ -166,7 +166,7 @@ class _Encoder:
 
 def _has_content(kind: type) -> bool:
     """Tell whether an instance of *kind* is more than its attributes: a list, an exception or the like, too."""
-    return any(not base.__flags__ & _MADE_BY_CLASS for base in kind.__mro__ if base is not object)
+    return not all(classes.is_made_here(base) for base in kind.__mro__ if base is not object)
 
 
 def _is_whole(text: str) -> bool:

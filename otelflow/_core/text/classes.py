@@ -12,6 +12,8 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
 _PACKAGES: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+# Py_TPFLAGS_HEAPTYPE
+_HEAP_TYPE: Final = 1 << 9
 _DICT: Final = type.__dict__["__dict__"]
 _MRO: Final = type.__dict__["__mro__"]
 _MODULE: Final = type.__dict__["__module__"]
@@ -71,6 +73,11 @@ def qualified_name(kind: type) -> str:
     """Return the name of *kind* as OpenTelemetry writes it: with its module, unless it is built in."""
     module, name = module_of(kind), str(_QUALNAME.__get__(kind))
     return name if module in ("builtins", "") else f"{module}.{name}"
+
+
+def is_made_here(kind: type) -> bool:
+    """Tell whether a ``class`` statement has made *kind*, and not code in C."""
+    return bool(kind.__flags__ & _HEAP_TYPE)
 
 
 def is_installed(kind: type) -> bool:

@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from otelflow._core.process import forks
-from otelflow._core.process.files import Folder
+from otelflow._core.process.files import Folder, is_running
 from otelflow._core.process.process import State
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator, Hooks
@@ -143,14 +143,8 @@ def remove_dead_gauges(folder: Path) -> None:
     """Delete the open runs of dead processes; what they counted stays, or counters would go backwards."""
     for file in folder.glob("gauge_live*.db"):
         match = _LIVE_FILE.fullmatch(file.name)
-        if match is None:
-            continue
-        try:
-            os.kill(int(match[1]), 0)
-        except ProcessLookupError:
+        if match is not None and not is_running(int(match[1])):
             file.unlink(missing_ok=True)
-        except OSError:  # it is alive, and another user's
-            continue
 
 
 def _own_live_files(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from otelflow import INJECTED, Flow, Listener, ThreadPoolExecutor, add_listener,
 from otelflow._core.flows import future_runners, future_session
 from otelflow.errors import NotSubmittable, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
+from support.interrupts import PLACES
 from support.spans import result
 
 
@@ -892,8 +893,8 @@ def test_ctrl_c_while_one_is_cancelled_leaves_nothing_that_the_flow_waits_for(sp
     assert result(spans.one("flow cancels")) == "cancellation"
 
 
-EACH_PLACE = '''
-import asyncio, concurrent.futures, dis, faulthandler, functools, os, sys
+EACH_PLACE = """
+import asyncio, concurrent.futures, faulthandler, functools, os, sys
 from otelflow import flow, task
 from otelflow._core.runs import open_runs
 from otelflow.runners import InlineTaskRunner, ThreadPoolTaskRunner
@@ -954,16 +955,9 @@ def run(name):
 
 STEPS = {"take", "claim", "drop", "run", "_run", "run_on_loop", "end", "_account", "settle", "_end_apart", "end_unrun"}
 STEPS |= {"set_result", "set_exception", "_invoke_callbacks", "submit", "submit_each", "begin", "_start"}
-STEPS |= {"_answered", "_new_pool", "_send", "take_report", "happen", "make_order", "order_of", "close"}
+STEPS |= {"_answered", "_new_pool", "_send", "take_report", "apply_report", "make_order", "order_of", "close"}
 STEPS |= {"_start_after", "start", "_hand", "_in_turn", "_skip", "fail", "_finished", "_hand_next", "add", "ended"}
 place, limit = 0, -1
-
-@functools.cache
-def places(code):
-    """Where CPython looks for signals: after calls, at the begin of a function, at jumps back."""
-    steps = list(dis.get_instructions(code))
-    looks = {after.offset for step, after in zip(steps, steps[1:]) if step.opname.startswith(("CALL", "RESUME"))}
-    return looks | {step.argval for step in steps if step.opname.startswith("JUMP_BACKWARD")}
 
 def look(frame, event, argument):
     global place
@@ -1004,12 +998,12 @@ while 4 not in ends.values():
         os._exit(interrupted(sys.argv[1], at))
     ends[at] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 print(at > 100, {at: code for at, code in ends.items() if code not in (0, 4)})
-'''
+"""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each place is tried in a process that is forked off")
 @pytest.mark.parametrize(("name", "stride"), [("inline", 1), ("on_loop", 1), ("threads", 7), ("own threads", 7)])
 def test_ctrl_c_between_any_two_lines_leaves_no_future_and_no_run_that_never_ends(program, name, stride):
-    program.run(EACH_PLACE, arguments=[name, str(stride)])
+    program.run(PLACES, EACH_PLACE, arguments=[name, str(stride)])
 
     assert (program.out.strip(), program.code) == ("True {}", 0), program.err[-3000:]

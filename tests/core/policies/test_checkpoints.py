@@ -16,10 +16,10 @@ from otelflow._core.policies.checkpoints import (
     RUNNING,
     STOPPED,
     SUCCEEDED,
-    Passport,
+    SentCall,
+    call_to_send,
     enter_with,
     key_of,
-    passport_of,
     progress_around,
 )
 from otelflow._core.results.records import unpacked
@@ -105,7 +105,7 @@ def test_a_flow_that_keeps_nothing_leaves_its_tasks_to_themselves(spans):
 
 
 def test_the_call_that_goes_to_another_process_is_the_one_that_it_would_be_in_its_flow(tmp_path, spans):
-    passports = []
+    calls = []
 
     @task(persist_result=True)
     def step(number):
@@ -113,8 +113,8 @@ def test_the_call_that_goes_to_another_process_is_the_one_that_it_would_be_in_it
 
     @task
     def send(number):
-        passport = passport_of(current_run(), definition_of(step), (number,), {})
-        passports.append(pickle.loads(pickle.dumps(passport)))
+        call = call_to_send(current_run(), definition_of(step), (number,), {})
+        calls.append(pickle.loads(pickle.dumps(call)))
         step(number)
 
     @flow(persist_result=True, result_storage=tmp_path)
@@ -126,10 +126,10 @@ def test_the_call_that_goes_to_another_process_is_the_one_that_it_would_be_in_it
     run_id = nightly().execute().flow_id
     nightly().execute()
 
-    assert passports[0].identity == run_id
-    assert (str(tmp_path) in repr(passports[0].storage), passports[0].since) == (True, math.inf)
+    assert calls[0].identity == run_id
+    assert (str(tmp_path) in repr(calls[0].storage), calls[0].since) == (True, math.inf)
     keys = [span.attributes[semconv.RUN_STORED_KEY] for span in spans.named("task step")]
-    assert len({*keys, *(passport.key for passport in passports)}) == 8
+    assert len({*keys, *(call.key for call in calls)}) == 8
     assert len([file for file in tmp_path.iterdir() if file.name in keys]) == 6
 
 
@@ -196,11 +196,11 @@ def test_a_task_that_goes_on_when_the_body_of_its_flow_has_failed_is_kept_too(st
 def test_where_nothing_is_kept_nothing_travels():
     @task
     def plain():
-        return passport_of(current_run(), definition_of(plain), (), {})
+        return call_to_send(current_run(), definition_of(plain), (), {})
 
     @task(persist_result=True)
     def persisted():
-        return passport_of(current_run(), definition_of(persisted), (), {})
+        return call_to_send(current_run(), definition_of(persisted), (), {})
 
     @flow
     def nightly():
@@ -217,7 +217,7 @@ def test_a_storage_that_cannot_travel_is_said_once(storage, caplog):
 
     @flow(persist_result=True, result_storage=storage)
     def nightly():
-        return [passport_of(current_run(), definition_of(step), (), {}) for _ in range(2)]
+        return [call_to_send(current_run(), definition_of(step), (), {}) for _ in range(2)]
 
     assert nightly().execute().flow_return_value == [None, None]
     assert caplog.text.count("step runs in another process, where the memory of this process is not") == 1
@@ -299,13 +299,13 @@ def test_tasks_of_two_flows_inside_of_a_task_are_different_calls(storage, spans)
     assert len({span.attributes[semconv.RUN_STORED_KEY] for span in spans.named("task step")}) == 3
 
 
-def test_a_task_that_has_come_from_another_process_is_the_call_that_its_passport_is_from(storage):
+def test_a_task_that_has_come_from_another_process_is_the_call_that_was_sent(storage):
     keys = []
 
     @task
     def step():
         run = current_run()
-        enter_with(run, Passport("the run", storage, 0.0, "the key"))
+        enter_with(run, SentCall("the run", storage, 0.0, "the key"))
         progress = progress_around(run)
         keys.append((progress.call_key(run), progress.identity, progress.storage, progress.scope(run).since))
 

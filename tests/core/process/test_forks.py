@@ -163,7 +163,7 @@ def test_what_begins_anew_finds_locks_free_and_state_begun_before_it():
 def test_a_child_knows_since_when_it_is_one():
     source = """
     before = time.perf_counter()
-    print(forks.forked_at(), in_child(lambda: before < forks.forked_at() < time.perf_counter()))
+    print(forks.fork.clock, in_child(lambda: before < forks.fork.clock < time.perf_counter()))
     """
     assert printed(source) == ["-inf True"]
 
@@ -179,11 +179,11 @@ def test_a_fork_in_c_is_noticed_where_a_run_begins_or_ends():
     held_by_a_thread(lock)
     if libc.fork() == 0:
         own = new_id("")
-        os.write(writing, f"{own} {lock.acquire(timeout=5)} {forks.forked_at() > 0}\\n".encode())
+        os.write(writing, f"{own} {lock.acquire(timeout=5)} {forks.fork.clock > 0}\\n".encode())
         os._exit(0)
     os.wait()
     print(os.read(reading, 100).decode().strip())
-    print(new_id(""), forks.forked_at() > 0)
+    print(new_id(""), forks.fork.clock > 0)
     """
     of_child, of_parent = printed(source)
 
@@ -250,10 +250,10 @@ def test_a_child_knows_when_it_began_and_nothing_of_the_forks_of_its_parent(fork
     before = time.perf_counter()
     fork.begin_anew()
 
-    assert before <= forks.forked_at() <= time.perf_counter()
+    assert before <= forks.fork.clock <= time.perf_counter()
     assert (fork.process_id, fork.noticing, fork.page) == (os.getpid(), {}, forks._EMPTY)
     fork.reset()
-    assert forks.forked_at() == float("-inf")
+    assert forks.fork.clock == float("-inf")
 
 
 def test_a_fork_that_python_was_not_told_of_is_noticed_once(fork, monkeypatch):

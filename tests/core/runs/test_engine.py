@@ -26,6 +26,7 @@ from otelflow._core.runs.observers import Observer
 from otelflow._core.runs.run import Conduct
 from support.flows import Part, opened
 from support.garbage import no_collector
+from support.interrupts import PLACES
 from support.spans import exceptions, result
 
 
@@ -305,7 +306,6 @@ def test_an_interrupt_at_the_end_of_a_span_leaves_no_run_uncounted():
 
 
 EACH_PLACE_OF_A_START = """
-import dis, functools
 from otelflow import flow, task
 from otelflow._core.process import losses
 from otelflow._core.runs.observers import Observer, add_observer
@@ -336,13 +336,6 @@ trace.set_tracer_provider(provider)
 add_observer(Ends())
 doubles().execute()
 place, limit, begun = 0, -1, 0
-
-@functools.cache
-def places(code):
-    # Where CPython looks for signals: after calls, at the begin of a function, at jumps back
-    steps = list(dis.get_instructions(code))
-    looks = {after.offset for step, after in zip(steps, steps[1:]) if step.opname.startswith(("CALL", "RESUME"))}
-    return looks | {step.argval for step in steps if step.opname.startswith("JUMP_BACKWARD")}
 
 def look(frame, event, argument):
     global place, begun
@@ -380,7 +373,7 @@ print(at > 100, 10 < sum(lost) < at, wrong)
 
 
 def test_ctrl_c_while_a_span_is_made_leaves_no_run_uncounted_and_none_that_took_since_the_machine_began(program):
-    program.run(EACH_PLACE_OF_A_START)
+    program.run(PLACES, EACH_PLACE_OF_A_START)
 
     assert program.out.strip() == "True True {}", program.err[-3000:]
     assert program.err.count("A run was interrupted before it had its span, and is missing in the trace") == 1
@@ -479,10 +472,10 @@ class Listens(Observer):
         self.told = []
 
     def run_started(self, run):
-        self.told.append(("started", run.span_name))
+        self.told.append(("started", run.span_name()))
 
     def run_ended(self, run):
-        self.told.append(("ended", run.span_name, run.ending.result))
+        self.told.append(("ended", run.span_name(), run.ending.result))
 
 
 @pytest.fixture

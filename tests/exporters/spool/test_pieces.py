@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._otlp.sender import new_sender
-from otelflow_exporters._spool.aside import MOST_PIECES, Aside, Piece
 from otelflow_exporters._spool.batches import CLOSED, Item, start_record
+from otelflow_exporters._spool.pieces import MOST_PIECES, Piece, PiecesAside
 from otelflow_exporters._spool.shipper import Shipper
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.records import framed
@@ -223,7 +223,7 @@ def test_the_halves_of_a_piece_are_the_piece():
 
 
 def test_the_piece_that_has_waited_longest_is_due_first(clock):
-    aside = Aside()
+    aside = PiecesAside()
     pieces = [Piece("a", (0, 1)), Piece("b", (5, 6)), Piece("a", None, ITEMS)]
     aside.add(pieces)
     pieces[1].not_before = clock[0]
@@ -236,7 +236,7 @@ def test_the_piece_that_has_waited_longest_is_due_first(clock):
 
 
 def test_what_waits_of_a_segment_is_known_by_its_name():
-    aside = Aside()
+    aside = PiecesAside()
     pieces = [Piece("a", (5, 6)), Piece("a", (0, 1)), Piece("b", (7, 8)), Piece("a", None, ITEMS)]
     aside.add(pieces)
     before = len(aside), aside.ranges_in("a"), aside.ranges_in("c"), aside.has("b"), aside.has("c")
@@ -250,7 +250,7 @@ def test_what_waits_of_a_segment_is_known_by_its_name():
 
 
 def test_so_many_pieces_wait_and_no_more():
-    aside = Aside()
+    aside = PiecesAside()
     is_full = []
     for place in range(MOST_PIECES):
         is_full.append(aside.is_full)

@@ -1,4 +1,4 @@
-"""An OTLP/HTTP collector in a process of its own: ``collector.py PORT DELAY``, which counts what arrives.
+"""An OTLP/HTTP collector in a process of its own: ``counting_collector.py PORT DELAY``, which counts what arrives.
 
 It prints its port when it listens, and, for each line that it reads, what has arrived until then as JSON: how many
 spans and log records, how many different spans, how many times a run was told as lost. It ends with its input.

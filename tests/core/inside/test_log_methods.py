@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from otelflow import INJECTED, Flow, Task, flow, task
-from otelflow._core.inside.speaker import Speaker
+from otelflow._core.inside.log_methods import LogMethods
 from otelflow.errors import ConfigurationError
 
 pydantic = pytest.importorskip("pydantic")
@@ -76,7 +76,7 @@ def test_a_class_that_is_a_model_and_a_flow_says_what_to_do(bases):
         type(pydantic.BaseModel)("Both", bases, {"__module__": __name__, "__annotations__": {"number": int}})
 
 
-class Noted(Speaker):
+class Noted(LogMethods):
     def __init__(self):
         self.calls = []
 
@@ -96,4 +96,4 @@ def test_each_level_has_a_method(level):
 
 def test_whoever_speaks_says_where_it_goes():
     with pytest.raises(NotImplementedError):
-        Speaker().log_info("nowhere")
+        LogMethods().log_info("nowhere")

@@ -1,4 +1,4 @@
-"""What an endpoint has refused, and may take later: it waits beside the rest, and is tried again."""
+"""Pieces of segments that an endpoint has refused, and may take later: set aside, and tried again one by one."""
 
 import random
 from collections.abc import Iterable
@@ -48,8 +48,8 @@ class Piece:
         return [Piece(self.name, (start, border)), Piece(self.name, (border, end))]
 
 
-class Aside:
-    """The pieces that wait, the one that has waited longest first."""
+class PiecesAside:
+    """The pieces that are set aside, the one that has waited longest first."""
 
     def __init__(self) -> None:
         self._pieces: list[Piece] = []

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 
-class Speaker:
+class LogMethods:
     """Has a method for each level of a message."""
 
     def log_debug(self, message: object, task_run_id: str | None = None) -> None:
