@@ -105,7 +105,8 @@ class _Notebook(State, observers.Observer):
         remembered.attributes |= {semconv.RUN_RESULT: ending.result, **remembered.journal.omitted()}
         remembered.entries = list(remembered.journal.events(remembered.ended_ns))
         remembered.journal = Journal()
-        definition = getattr(run, "definition", None)  # a run that another process has told of has none
+        # A run that another process has told of has no definition.
+        definition = getattr(run, "definition", None) if run.kind else None
         if definition is not None and definition.capture_return_value:
             value = run.task.task_return_value if run.task is not None else run.flow_state.return_value  # type: ignore[attr-defined]
             if value is not None:
