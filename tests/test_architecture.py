@@ -634,9 +634,9 @@ OWN_THREADS = {
     "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
     "otelflow.instrument._servers": "a server's event loop goes on while it delivers",
     "otelflow.metrics._outputs.pull": "a server is ended with a time limit",
-    "otelflow.runners._dask": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.runners._processes": "a pool of processes is ended beside the program",
     "otelflow.runners._reaching": "a library that connects waits for ever where nothing answers",
+    "otelflow.runners._sender": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.serve._job": "each run of a schedule has one, which can be told to end",
 }
 
@@ -680,7 +680,7 @@ def test_what_time_it_is_says_a_clock_that_no_program_can_stop():
 
 # ``module.name``: why it may change though it is no piece of State
 MUTABLE = {
-    "otelflow._core.inside.listeners.flow_events": "the seed's hub is the user's to append to",
+    "otelflow._core.inside.listeners.flow_events": "OSBot's hub is the user's to append to",
     "otelflow._core.text.redaction._additions": "text imports nothing of ours; process.settings empties it",
 }
 
