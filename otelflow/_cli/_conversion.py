@@ -127,8 +127,8 @@ def _reason(error: "ValidationError", annotation: Any) -> str:
     if typing.get_origin(annotation) in UNIONS:
         return ""  # each of its members has another reason
     if path:
-        more = error.error_count() - 1
-        others = f" (and {more} more)" if more else ""
+        count = error.error_count() - 1
+        others = f" (and {count} more)" if count else ""
         return f"at {path}: {sentence[:1].lower()}{sentence[1:]}{others}"
     if kind in _JSON_KINDS and isinstance(value, str):
         try:

@@ -364,6 +364,6 @@ def end_lost(call: Any, error: BaseException, started_ns: int, cure: str) -> Non
     text = safe_str(error, _TEXT)
     codes = re.search(r"exit codes? of .*", text)
     sentence = re.split(r"\.\s|\n", text.strip(), maxsplit=1)[0].rstrip(".")
-    known = "; ".join([sentence, *([codes[0].rstrip(".")] if codes and codes[0] not in sentence else ())])
-    trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {known}".rstrip(": "), cure)
+    reason = "; ".join([sentence, *([codes[0].rstrip(".")] if codes and codes[0] not in sentence else ())])
+    trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {reason}".rstrip(": "), cure)
     call.end_unrun(Ending(semconv.ERROR, trouble, semconv.PROCESS_LOST), started_ns)

@@ -275,8 +275,8 @@ def members_of(error: BaseException | None) -> str:
         return ""
     leaves = list(_leaf_errors(error))  # type: ignore[arg-type]
     texts = [error_text(_type_of(leaf), recorded(leaf, _MEMBER_LENGTH)) for leaf in leaves[:_MOST_MEMBERS]]
-    more = f"; and {len(leaves) - len(texts):,} more" if len(leaves) > len(texts) else ""
-    return f": {'; '.join(texts)}{more}"
+    rest = f"; and {len(leaves) - len(texts):,} more" if len(leaves) > len(texts) else ""
+    return f": {'; '.join(texts)}{rest}"
 
 
 def _code_of_call(error: BaseException) -> str | None:
