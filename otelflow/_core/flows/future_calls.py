@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN
 from otelflow import semconv
 from otelflow._core.flows import future_arguments, future_runners
 from otelflow._core.flows.definition import Kind
-from otelflow._core.flows.future import Future, FutureList, Submitted
+from otelflow._core.flows.future import Future, FutureList, Submitted, ask
 from otelflow._core.flows.future_groups import Group, MapRun
 from otelflow._core.flows.future_inputs import first_failed
 from otelflow._core.flows.future_owners import session_here
@@ -320,6 +320,9 @@ class Call:
             self._end_apart(ending)
 
     def _skip(self, upstream: Future[Any]) -> None:
+        self.future.skipped_for = upstream
+        if self.future.was_asked:
+            ask(upstream)
         ending = Ending(semconv.SKIP, UpstreamFailed(self.definition.name, upstream.task_name, failure_of(upstream)))
         if self.claim():
             self._end_apart(ending)

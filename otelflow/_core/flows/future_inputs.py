@@ -4,7 +4,7 @@ from typing import Any
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, Kind
-from otelflow._core.flows.future import Future, wait
+from otelflow._core.flows.future import Future, ask, wait
 from otelflow._core.flows.future import unmapped as unmapped  # noqa: PLC0414 whoever has it from here has fill_in()
 from otelflow._core.flows.future_arguments import resolved_arguments, upstream_of, whole_arguments
 from otelflow._core.flows.future_states import failure_of, has_failed
@@ -79,7 +79,7 @@ class _Waiting:
         definition = run.definition = self._definition
         broken = first_failed(self._futures)
         if broken is not None:
-            broken.was_asked = True
+            ask(broken)
             raise UpstreamFailed(definition.name, broken.task_name, failure_of(broken), run.kind)
         _give(run, *resolved_arguments(definition.name, run.args, run.kwargs))
         if definition.records_arguments:
