@@ -81,9 +81,10 @@ def _names_in(value: Any) -> Iterable[str] | None:
         if issubclass(type(fields), tuple):
             return [field.name for field in fields]  # type: ignore[attr-defined]  # as attrs has them
     struct = getattr(sys.modules.get("msgspec"), "Struct", None)
-    if struct in (bases := classes.bases(kind)):
+    bases = classes.bases(kind)
+    if any(base is struct for base in bases):
         return kind.__struct_fields__  # type: ignore[no-any-return]  # a tuple of texts
-    return next((_HELD[base] for base in bases if base in _HELD), None)
+    return next((names for base in bases for holder, names in _HELD.items() if base is holder), None)
 
 
 def resolved_arguments(
@@ -149,7 +150,7 @@ class _Resolution:
                 return _with_state(container, value)
         if kind is MappingProxyType:
             return MappingProxyType({key: self.of(item) for key, item in value.items()})
-        if kind in _ITEMS:  # a view of a dict
+        if kind is type({}.values()) or kind is type({}.items()):
             return list(map(self.of, value))
         return self._replaced(value)
 
@@ -204,7 +205,7 @@ def _with_state(container: Any, value: Any) -> Any:
     classes.state_of(container).update(classes.state_of(value))
     for kind in classes.bases(type(value)):
         for name, slot in list(vars(kind).items()):
-            if type(slot) is MemberDescriptorType and slot.__objclass__ not in _ITEMS:
+            if type(slot) is MemberDescriptorType and slot.__objclass__.__module__ not in ("builtins", "collections"):
                 for item in classes.own_values(value, [name]):
                     classes.set_own(container, name, item)
     return container
