@@ -65,6 +65,7 @@ RULES = {
         "otelflow._version",
         "otelflow.metrics",
         "otelflow_exporters._otlp.answer_times",
+        "otelflow_exporters._otlp.proxies",
         "otelflow_exporters._otlp.endpoint",
         "otelflow_exporters._otlp.resource",
         "otelflow_exporters._spool",
@@ -86,6 +87,7 @@ RULES = {
         "otelflow._core.process.losses",
         "otelflow._core.process.once",
         "otelflow._core.process.process",
+        "otelflow._core.process.provider",
         "otelflow._core.process.settings",
         "otelflow._core.process.shutdown",
         "otelflow._core.runs.observers",
@@ -136,6 +138,7 @@ RULES = {
         "otelflow_exporters",
         *LEAVES,
     ),
+    "otelflow._configurator": ("otelflow._core.process.losses",),
     "otelflow._importing": LEAVES,
     "otelflow.__main__": ("otelflow._cli",),
     "otelflow._cli": (
@@ -631,9 +634,9 @@ OWN_THREADS = {
     "otelflow._telemetry.batches": "a foreign exporter is asked with a time limit",
     "otelflow.instrument._servers": "a server's event loop goes on while it delivers",
     "otelflow.metrics._outputs.pull": "a server is ended with a time limit",
-    "otelflow.runners._dask": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.runners._processes": "a pool of processes is ended beside the program",
     "otelflow.runners._reaching": "a library that connects waits for ever where nothing answers",
+    "otelflow.runners._sender": "a cluster is asked what it has begun, for which who cancels does not wait",
     "otelflow.serve._job": "each run of a schedule has one, which can be told to end",
 }
 

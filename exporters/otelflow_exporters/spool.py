@@ -28,6 +28,7 @@ _logger = own_logger(__name__)
 
 # Of what has happened in open spans, in one second
 _LARGEST_NEWS: Final = 1024 * 1024
+_SAMPLED: Final = TraceFlags.SAMPLED
 _NOT_WRITTEN: Final = "What has happened in open spans could not be written"
 
 
@@ -134,9 +135,9 @@ class SpoolSpanProcessor(SpanProcessor):
         """Write down that *span* has started, so that it is reported if the process is lost."""
         if not forks.fork.page[0]:
             forks.notice()
-        _, span_id, _, flags, _, _ = span.get_span_context()  # its properties take a call each
-        spool = self._spool
-        if not flags & TraceFlags.SAMPLED or spool.is_shut_down or spool.directory is None:
+        context, spool = span.get_span_context(), self._spool
+        span_id = context[1]  # by its place: a property takes a call
+        if not context[3] & _SAMPLED or spool.is_shut_down or spool.directory is None:
             return
         try:
             encoded, beginning = encode_start(span)
@@ -168,7 +169,7 @@ class SpoolSpanProcessor(SpanProcessor):
         if not forks.fork.page[0]:
             forks.notice()
         context = span.get_span_context()
-        if context is None or not context[3] & TraceFlags.SAMPLED:
+        if context is None or not context[3] & _SAMPLED:
             return
         span_id, spool, starts = context[1], self._spool, self._starts
         body = spool.encoded(encode_span, span, starts.beginning(span_id))

@@ -11,6 +11,7 @@ import requests
 from otelflow._core.process import clock
 from otelflow_exporters._otlp.answer_times import bound_answers
 from otelflow_exporters._otlp.endpoint import is_web_page
+from otelflow_exporters._otlp.proxies import reason_of_proxy
 
 _TIMEOUT_SECONDS: Final = 5
 _LONGEST_SECONDS: Final = 30
@@ -100,7 +101,7 @@ def _ask(method: str, address: str, url: str, **keywords: Any) -> Answer:
         root: BaseException = error
         while root.__cause__ or root.__context__:  # what the system said, which libraries wrap in errors of their own
             root = root.__cause__ or root.__context__ or root
-        raise Unreachable(address, root) from None
+        raise Unreachable(address, reason_of_proxy(url, error, str(root))) from None
     location = response.headers.get("Location", "").partition("?")[0] if response.is_redirect else ""
     try:
         content = json.loads(body)

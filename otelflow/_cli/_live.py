@@ -68,7 +68,7 @@ class _Watch(observers.Observer):
         if self.open.pop(id(run), None) is not None and run.kind == "task":
             self.ended.append(ending.result)
         if ending.is_failure and ending.error is not None and run.kind:
-            self.failure = f"{run.span_name}: {ending.error_type}: {ending.error_message}"
+            self.failure = f"{run.span_name()}: {ending.error_type}: {ending.error_message}"
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Keep the state of a progress."""

@@ -49,6 +49,7 @@ _GRPC: Final = "is this an OTLP/gRPC endpoint (port 4317)?"
 _NO_ANSWER: Final = f"{_HTTP} over gRPC (port 4317): OTEL_EXPORTER_OTLP_PROTOCOL=grpc"
 # What stands in the error of an endpoint that does not answer, in small letters, and the cure for the variable {name}
 _CURES: Final = (
+    ("_proxy names", "look at that variable and its proxy; a host that needs none may stand in NO_PROXY"),
     ("refused", _PIPE),
     ("a header has a character", _HEADERS),
     ("begins with http", "write http:// or https:// before the host in {name}"),

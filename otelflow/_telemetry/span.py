@@ -270,15 +270,26 @@ class RunSpan(SdkSpan):
         """The attributes of a span that starts now, for who reads them at once; None where the SDK keeps them."""
         return self._plain if self._is_plain else None
 
-    @property
-    def is_as_begun(self) -> bool:
-        """Whether the attributes with which it has started stand first, as they did."""
-        return self._is_plain and not self._is_rewritten
+    def begun(self) -> tuple[Any, ...]:
+        """Return what an encoder reads of a span that starts, which would take a call each.
 
-    @property
-    def has_only_attributes(self) -> bool:
-        """Whether there is no event and no link, and nothing was left out."""
-        return self._is_plain and not self._has_lists
+        That is: context, parent, name, kind, start, attributes, resource, scope.
+        """
+        attributes = self._plain if self._is_plain else self.attributes
+        return (
+            *(self._context, self._parent, self._name, self._kind),
+            *(self._start_time, attributes, self._resource, self._instrumentation_scope),
+        )
+
+    def ended_as_begun(self) -> tuple[Any, ...] | None:
+        """Return what an encoder reads of a span that has ended, if its first attributes stand as when it started.
+
+        That is: name, start, end, attributes, and whether there is nothing but these: no event, link or status.
+        """
+        if not self._is_plain or self._is_rewritten:
+            return None
+        is_all = not self._has_lists and self._status is _UNSET
+        return self._name, self._start_time, self._end_time, self._plain, is_all
 
     @property
     def attributes(self) -> Mapping[str, Any]:

@@ -23,6 +23,8 @@ from otelflow._core.runs.current import SPAN_KEY, current_context
 from otelflow._telemetry.id_generator import SystemIdGenerator
 from otelflow._telemetry.span import DroppedSpan, DroppedTrace, Origin, RunSpan
 
+_new_object: Final = object.__new__
+_new_tuple: Final[Any] = tuple.__new__
 _RECORD: Final = sampling.Decision.RECORD_AND_SAMPLE
 _DROP: Final = sampling.Decision.DROP
 _ALWAYS_ON: Final = sampling.ALWAYS_ON
@@ -93,7 +95,7 @@ class RunSpanMaker:
                     and parent[5]
                 ):
                     ids = (parent[0], generator.generate_span_id(), False, parent[3], parent[4], True)
-                    span = self._span(name, tuple.__new__(SpanContext, ids), parent, start_time, attributes())
+                    span = self._span(name, _new_tuple(SpanContext, ids), parent, start_time, attributes())
                     self._origin.processors.started(span, context)
                     return span
             elif kind is DroppedSpan:
@@ -104,7 +106,8 @@ class RunSpanMaker:
             elif enclosing is None and type(generator) in _KNOWN_GENERATORS:
                 answer = sampler._root if is_by_parent else sampler
                 if answer is _ALWAYS_ON:
-                    own = _ids(generator, generator.generate_trace_id(), _ROOT_FLAGS, DEFAULT_TRACE_STATE)
+                    trace_id, span_id = generator.generate_trace_id(), generator.generate_span_id()
+                    own = _new_tuple(SpanContext, (trace_id, span_id, False, _ROOT_FLAGS, DEFAULT_TRACE_STATE, True))
                     span = self._span(name, own, None, start_time, attributes())
                     self._origin.processors.started(span, context)
                     return span
@@ -164,7 +167,7 @@ class RunSpanMaker:
     ) -> RunSpan:
         """Return a span that nobody knows of yet; *values* that are not clean are texts and whatever a sampler adds."""
         origin = self._origin
-        span: Any = object.__new__(RunSpan)  # the SDK's own __new__ takes as long as all of this
+        span: Any = _new_object(RunSpan)  # the SDK's own __new__ takes as long as all of this
         span._name = name
         span._context = own
         span._parent = parent
@@ -186,5 +189,6 @@ def _ids(generator: IdGenerator, trace_id: int, flags: TraceFlags, state: TraceS
     """Return the ids of a new span; a known generator's are valid, and to know that saves half of the time."""
     span_id = generator.generate_span_id()
     if type(generator) in _KNOWN_GENERATORS:
-        return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, state, True))
+        context: SpanContext = _new_tuple(SpanContext, (trace_id, span_id, False, flags, state, True))
+        return context
     return SpanContext(trace_id, span_id, False, flags, state)

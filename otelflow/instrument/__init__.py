@@ -76,8 +76,7 @@ class OtelflowInstrumentor:
                 raise ConfigurationError("instrument() takes a file, or flows and tasks, not both")
             plan = new_plan({"flows": flows, "tasks": tasks}, "instrument()", is_strict=strict)
         else:
-            if file is None and getattr(getattr(sys.modules.get("site"), "__spec__", None), "_initializing", False):
-                # The interpreter is just starting, as when ``opentelemetry-instrument`` does this.
+            if file is None and _instrumented.is_interpreter_starting():  # ``opentelemetry-instrument`` does this
                 start_by_opentelemetry()
                 return self
             if not isinstance(file, str | PathLike | None):

@@ -7,13 +7,16 @@ import logging
 import os
 import sys
 import types
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 from otelflow import add_listener, remove_listener
 from otelflow._core.process import forks, losses, settings
 from otelflow._core.process.process import State
+from otelflow._core.process.provider import configure_with_first_run
+from otelflow._core.runs.observers import Observer, add_observer, observed, remove_observer, tell
+from otelflow._core.runs.run import Run
 from otelflow._core.text.own_logger import log
 from otelflow.errors import ConfigurationError
 from otelflow.instrument import _celery_tasks
@@ -23,6 +26,40 @@ from otelflow.instrument._mistakes import LENIENT, is_late, new_mistake
 from otelflow.instrument._plan import Plan
 from otelflow.instrument._wrapping import Wrapped, wrap_module
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _FirstRun(Observer):
+    """Sets up metrics and listeners with the first run, where no function that was wrapped has had them set up.
+
+    Earlier the modules of the program must not be imported, as those of listeners are: it is not known where they lie,
+    and the instrumentations that are still to come would miss what they take of libraries.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan: Final = plan._replace(is_strict=False)  # the program has started
+        self._lock: Final = forks.new_lock()
+        self._added: tuple[Callable[[Run], None], ...] | None = None
+
+    def run_started(self, run: Run) -> None:
+        """Set up, once; who was added by that hears of *run*, too."""
+        remove_observer(self)
+        with self._lock:
+            if self._added is None:
+                before = observed.started
+                self._set_up()
+                self._added = tuple(method for method in observed.started if method not in before)
+        tell(self._added, run)
+
+    def _set_up(self) -> None:
+        for set_up in (configure_as_planned, _add_listeners):
+            try:
+                if set_up is _add_listeners or not _instrumented.wrapped:
+                    set_up(self._plan)
+            except ConfigurationError as error:
+                losses.warn_once(f"instrument {error}", "%s", error)
+
 
 class _Instrumented(State):
     """The hooks that wait for modules, and the functions that were wrapped."""
@@ -30,6 +67,7 @@ class _Instrumented(State):
     hooks: list[ImportHook]
     wrapped: list[Wrapped]
     listeners: dict[str, Any]
+    first_run: _FirstRun | None = None
 
     def reset(self) -> None:
         """Put back what was there before."""
@@ -37,6 +75,10 @@ class _Instrumented(State):
         for listener in filter(None, getattr(self, "listeners", {}).values()):
             remove_listener(listener)
         _celery_tasks.forget()
+        if self.first_run is not None:
+            remove_observer(self.first_run)
+            configure_with_first_run(None)
+        self.first_run = None
         self.hooks, self.wrapped, self.listeners = [], [], {}
 
 
@@ -105,6 +147,20 @@ def end() -> None:
         _instrumented.reset()
 
 
+def set_up_with_first_run(plan: Plan) -> None:
+    """Have metrics and the listeners of *plan* from the first run on, also if none of its functions is wrapped."""
+    if _instrumented.first_run is None:
+        _instrumented.first_run = _FirstRun(plan)
+        add_observer(_instrumented.first_run)
+        # Without a provider an observer is too late: the run that it is told of has its span by then, or none.
+        configure_with_first_run(functools.partial(configure_as_planned, plan._replace(is_strict=False)))
+
+
+def is_interpreter_starting() -> bool:
+    """Tell whether a ``sitecustomize`` is being run, as that of ``opentelemetry-instrument``."""
+    return bool(getattr(getattr(sys.modules.get("site"), "__spec__", None), "_initializing", False))
+
+
 def configure_here() -> None:
     """Call ``configure()``; the SDK takes long, so not in processes that have none of the functions.
 
@@ -142,9 +198,10 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
         for function in wrap_module(module, plan, refuse):
             wrapped.append(function)  # noqa: PERF402 what was wrapped before an error is put back
         if wrapped:
-            _configure(plan)
+            configure_as_planned(plan)
             try:
-                _add_listeners(plan)
+                if _instrumented.first_run is None or not is_interpreter_starting():
+                    _add_listeners(plan)
             except ConfigurationError as error:
                 refuse(str(error))
     except BaseException:
@@ -155,7 +212,7 @@ def _wrap(module: types.ModuleType, plan: Plan) -> list[Wrapped]:
     return wrapped
 
 
-def _configure(plan: Plan) -> None:
+def configure_as_planned(plan: Plan) -> None:
     """Call ``configure()``; a lenient plan has what it can have, and its process hears what it cannot."""
     if not plan.is_strict:
         settings.be_lenient()

@@ -4,7 +4,7 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -12,7 +12,13 @@ from otelflow import settings
 from otelflow._core.process import losses
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._command import program_of, seen_from
-from otelflow.instrument._instrumented import TOLD_VARIABLE, begin, configure_here
+from otelflow.instrument._instrumented import (
+    TOLD_VARIABLE,
+    begin,
+    configure_as_planned,
+    configure_here,
+    set_up_with_first_run,
+)
 from otelflow.instrument._mistakes import end, end_while_it_starts
 from otelflow.instrument._plan import Plan, read
 from otelflow.instrument._servers import deliver_after_servers
@@ -22,6 +28,7 @@ from otelflow.instrument._survey import check
 VARIABLE: Final = "OTELFLOW_INSTRUMENT"
 #: The process that the command line became: it says aloud what its children keep to themselves
 PROCESS_VARIABLE: Final = "OTELFLOW_INSTRUMENT_PID"
+_DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _SITE: Final = str(Path(__file__).parent / "_site")
 
 
@@ -31,7 +38,9 @@ def start() -> None:
     if not path:
         return
     try:
-        begin(_read(path))
+        plan = _read(path)
+        set_up_with_first_run(plan)
+        begin(plan)
         end_while_it_starts()
         deliver_after_servers()
     except Exception as error:  # noqa: BLE001 the interpreter starts, and a mistake was told before
@@ -44,6 +53,16 @@ def start_by_opentelemetry() -> None:
     What is wrong ends the program, unless the file is lenient, or there is none: nobody has looked before the first
     process does.
     """
+    _with_plan(_instrument)
+
+
+def configure_by_opentelemetry() -> None:
+    """Set up metrics, and the listeners of the file, if there is one; functions are not wrapped."""
+    _with_plan(_configure)
+
+
+def _with_plan(use: Callable[[Plan, bool], None]) -> None:
+    """Let *use* have the plan of the file, and whether this is the first process; configure if there is no file."""
     is_first = PROCESS_VARIABLE not in os.environ
     is_strict = bool(os.environ.get(VARIABLE))
     try:
@@ -56,19 +75,31 @@ def start_by_opentelemetry() -> None:
         is_strict = plan.is_strict
         if wrong is not None and is_strict:  # else the first flow or task warns
             raise wrong
-        if is_first:
-            os.environ[PROCESS_VARIABLE] = str(os.getpid())
-            with seen_from(sys.orig_argv):
-                plan = check(plan)
-            os.environ[TOLD_VARIABLE] = " ".join(plan.told)
-        begin(plan)
-        end_while_it_starts()
-        if not is_first:
-            deliver_after_servers()
+        set_up_with_first_run(plan)
+        use(plan, is_first)
     except ConfigurationError as error:
         if is_first and is_strict:
             end(error)
         losses.warn_once("instrument", "%s", error)
+
+
+def _instrument(plan: Plan, is_first: bool) -> None:
+    if is_first:
+        os.environ[PROCESS_VARIABLE] = str(os.getpid())
+        with seen_from(sys.orig_argv):
+            plan = check(plan)
+        os.environ[TOLD_VARIABLE] = " ".join(plan.told)
+    begin(plan)
+    end_while_it_starts()
+    if not is_first:
+        deliver_after_servers()
+
+
+def _configure(plan: Plan, is_first: bool) -> None:
+    """Configure now where no function will be wrapped; else that is for the process that has one of them, or runs."""
+    disabled = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
+    if disabled & {"otelflow", "*"}:
+        configure_as_planned(plan)
 
 
 def _wrong_setting() -> ConfigurationError | None:

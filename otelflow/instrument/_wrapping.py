@@ -71,7 +71,7 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
             is_own = _is_written(place, name)
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
-                    value = _with_owner(place.value) if is_a(place.holder, type) else place.value
+                    value = _with_owner(place.value, place.holder) if is_a(place.holder, type) else place.value
                     replacement = rule.decorate(value, place.qualname.rpartition(".")[2])
                     if is_a(place.value, functools.partial):
                         replacement = _Partial(place.value, replacement)
@@ -102,32 +102,45 @@ else:
     _Proxy = wrapt.ObjectProxy  # before wrapt 2 it takes no type
 
 
-class _Method(_Proxy):
-    """A method that a decorator of wrapt's has wrapped, which asks for the object; a task is called with it."""
+class _Calling(_Proxy):
+    """What *value* is, and when it is called, *call* is."""
 
-    def __call__(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return self.__wrapped__.__get__(instance, type(instance))(*args, **kwargs)
+    def __init__(self, value: Any, call: Callable[..., Any]) -> None:
+        super().__init__(value)
+        self._self_call = call
 
-
-def _with_owner(value: Any) -> Any:
-    """Return *value*, of a class, so that a decorator of wrapt's is told the object or class also within a task."""
-    if is_a(value, classmethod) and is_a(value.__func__, wrapt.FunctionWrapper):
-        return classmethod(_Method(value.__func__))
-    is_method = is_a(value, wrapt.FunctionWrapper) and inspect.isfunction(value.__wrapped__)
-    return _Method(value) if is_method else value
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._self_call(*args, **kwargs)
 
 
-class _Partial(_Proxy):
+def _with_owner(value: Any, holder: type) -> Any:
+    """Return *value*, of the class *holder*, so that a decorator of wrapt's is told the object or class within a task.
+
+    It asks what it stands in, and a task calls its function with that.
+    """
+    outer = function_of(value)
+    if not is_a(outer, wrapt.FunctionWrapper):
+        return value
+    inner: Any = outer
+    while is_a(inner, wrapt.FunctionWrapper):
+        inner = inner.__wrapped__
+    if outer is not value:  # it was decorated before it became a class method; a static one is told nothing
+        return classmethod(_of_object(outer)) if is_a(value, classmethod) else value
+    if is_a(inner, classmethod):
+        return classmethod(_Calling(inner.__func__, lambda owner, /, *a, **k: outer.__get__(None, owner)(*a, **k)))
+    if is_a(inner, staticmethod):
+        return staticmethod(_Calling(inner.__func__, outer.__get__(None, holder)))
+    return _of_object(outer) if inspect.isfunction(inner) else value
+
+
+def _of_object(method: Any) -> Any:
+    return _Calling(method, lambda owner, /, *a, **k: method.__get__(owner, type(owner))(*a, **k))
+
+
+class _Partial(_Calling):
     """A ``functools.partial`` that is what it was, also in another process, and a flow or task when it is called."""
 
     __otelflow__ = "partial"
-
-    def __init__(self, partial: Any, decorated: Callable[..., Any]) -> None:
-        super().__init__(partial)
-        self._self_decorated = decorated
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._self_decorated(*args, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__wrapped__.__reduce_ex__(protocol)
@@ -146,7 +159,7 @@ def _is_wrappable(value: Any) -> bool:
 def _is_function(value: Any) -> bool:
     """Tell whether *value* is a function, or what a cache, a decorator of wrapt's or a partial has made of one."""
     if is_a(value, wrapt.FunctionWrapper):  # another proxy may be a lazy one, and is not asked
-        return _is_function(value.__wrapped__)
+        return _is_function(function_of(value.__wrapped__))
     return is_a(value, types.FunctionType, functools.partial) or hasattr(type(value), "cache_info")
 
 

@@ -2,11 +2,11 @@
 
 import contextlib
 import functools
-import threading
+import importlib
+import operator
 import uuid
 from typing import Any, Final
 
-from otelflow._core.process import forks
 from otelflow.errors import MissingExtra
 from otelflow.runners import _reaching, _sender, _withdrawals
 
@@ -17,21 +17,20 @@ class Dask(_sender.Sender):
     """Runs tasks by *client*; *exits* close what is ours, and *is_own* tells whether the cluster is."""
 
     def __init__(self, client: Any, exits: contextlib.ExitStack, *, is_own: bool) -> None:
+        from toolz import compose  # noqa: PLC0415 Dask needs it, too
+
         super().__init__(_CURE)
+        self._compose: Any = compose
         self._client = client
-        #: Not that of ``client.get_executor()``
-        self._is_client = hasattr(client, "gather")
+        #: It answers at once, unlike an asynchronous one, and that of ``client.get_executor()``
+        self._is_client = hasattr(client, "gather") and not getattr(client, "asynchronous", False)
         self._exits = exits
         self._is_own = is_own
-        try:
-            threads: int = sum(client.nthreads().values())
-        except Exception:  # noqa: BLE001 the cluster is gone, as the first call will find
-            threads = 1
+        threads = 1
+        if self._is_client:
+            with contextlib.suppress(Exception):  # the cluster is gone, as the first call will find
+                threads = sum(client.nthreads().values())
         self._window: int = max(20 * threads, 100)
-        self._lock = forks.new_lock()
-        #: The keys of what is to be cancelled, if it has not begun
-        self._cancelled: list[str] = []
-        self._is_withdrawing = False
 
     @property
     def window(self) -> int:
@@ -43,7 +42,9 @@ class Dask(_sender.Sender):
         key = f"otelflow-{uuid.uuid4()}"
         options = {"key": key} if self._is_client else {}
         sent[0].cancel_sent = functools.partial(self.cancel, sent[0].session, key)
-        self.keep(self._client.submit(_withdrawals.run_order, order, key.encode(), pure=False, **options), sent)
+        # A worker without otelflow breaks, and leaves its task waiting for ever, unless the task itself imports it.
+        work = self._compose(operator.methodcaller("run_order", order, key.encode()), importlib.import_module)
+        self.keep(self._client.submit(work, _withdrawals.__name__, pure=False, **options), sent)
 
     def answered(self, answer: Any) -> None:
         """End the call whose *answer* has come, and all others with one: they are fetched together, in one turn.
@@ -55,7 +56,7 @@ class Dask(_sender.Sender):
         present = [future for future in list(self.answers) if getattr(future, "status", "") == "finished"]
         calls = [(future, sent) for future in present if (sent := self.answers.pop(future, None)) is not None]
         reports: list[bytes | None] = [None] * len(calls)
-        if len(calls) > 1:
+        if self._is_client and len(calls) > 1:
             with contextlib.suppress(Exception):  # a worker was lost with one of them: each says what became of it
                 reports = list(self._client.gather([future for future, _ in calls]))
         for (future, sent), report in zip(calls, reports, strict=True):
@@ -70,34 +71,18 @@ class Dask(_sender.Sender):
 
     def cancel(self, session: Any, key: str) -> bool:
         """Let a thread ask the workers not to begin it: its future tells what became of it."""
-        if not self._is_client or session.is_given_up:
-            return False
-        with self._lock:
-            self._cancelled.append(key)
-            is_first, self._is_withdrawing = not self._is_withdrawing, True
-        if is_first:
-            try:
-                threading.Thread(target=self._withdraw_all, name="otelflow-dask-cancels", daemon=True).start()
-            except RuntimeError:  # no thread can be started: what was sent runs, unless a later cancellation finds one
-                self._is_withdrawing = False
-        return False
+        return self._is_client and not session.is_given_up and self.cancel_soon(key)
 
-    def _withdraw_all(self) -> None:
-        while True:
-            with self._lock:
-                keys, self._cancelled = self._cancelled, []
-                self._is_withdrawing = bool(keys)
-            if not keys:
-                return
-            with contextlib.suppress(Exception):  # the cluster is gone, or a worker: each answer says so
-                lists = self._client.run(_withdrawals.withdraw, [key.encode() for key in keys]).values()
-                begun = {name.decode() for names in lists for name in names}
-                answers = {answer.key: answer for answer in list(self.answers)}
-                left = [answers[key] for key in keys if key in answers and key not in begun]
-                for answer in left:
-                    if (sent := self.answers.pop(answer, None)) is not None:
-                        self.withdraw(sent)
-                self._client.cancel(left)  # which the workers would not begin
+    def withdraw_all(self, names: list[str]) -> None:
+        """Let the workers not begin what has these keys, and end what none of them has begun."""
+        lists = self._client.run(_withdrawals.withdraw, [key.encode() for key in names]).values()
+        begun = {name.decode() for of_worker in lists for name in of_worker}
+        answers = {answer.key: answer for answer in list(self.answers)}
+        left = [answers[key] for key in names if key in answers and key not in begun]
+        for answer in left:
+            if (sent := self.answers.pop(answer, None)) is not None:
+                self.withdraw(sent)
+        self._client.cancel(left)  # which the workers would not begin
 
     def close(self) -> None:
         """Let go of the client, if it is ours."""
@@ -115,9 +100,10 @@ class Dask(_sender.Sender):
 class DaskTaskRunner:
     """Runs submitted tasks on the workers of a Dask cluster; needs ``pip install 'otelflow[dask]'``.
 
-    *address* (str): of the scheduler; without it each flow run has a cluster of its own on this machine, for which
-    *cluster* (keywords of ``distributed.LocalCluster``) is, with one thread in each worker unless it says otherwise. A
-    ``distributed.Client`` may stand in its place: ``@flow(task_runner=client)``.
+    *address* (str): of the scheduler, for which *keywords* are those of ``distributed.Client``, such as ``security=``.
+    Without it each flow run has a cluster of its own on this machine, with one thread in each worker unless *keywords*,
+    those of ``distributed.LocalCluster``, say otherwise. A ``distributed.Client`` may stand in the place of all:
+    ``@flow(task_runner=client)``.
 
     >>> from otelflow import flow, task
     >>> from otelflow.runners import DaskTaskRunner
@@ -126,9 +112,9 @@ class DaskTaskRunner:
     ...     return task(len).map(words).result()
     """
 
-    def __init__(self, address: str | None = None, **cluster: Any) -> None:
+    def __init__(self, address: str | None = None, **keywords: Any) -> None:
         self.address = address
-        self.cluster = cluster
+        self.keywords = keywords
 
     def new_runner(self) -> Dask:
         """Return what runs the tasks of one flow run; a flow calls it. Raises MissingExtra."""
@@ -144,10 +130,10 @@ class DaskTaskRunner:
         if self.address is not None:
             if "://" not in str(self.address):  # a client that cannot begin hangs at exit
                 get_address_host_port(self.address)
-            connect = functools.partial(new_client, self.address, set_as_default=False)
+            connect = functools.partial(new_client, self.address, **{"set_as_default": False, **self.keywords})
             client = exits.enter_context(_reaching.connected(str(self.address), connect))
             return Dask(client, exits, is_own=False)
-        keywords = {"threads_per_worker": 1, "dashboard_address": None, **self.cluster}
+        keywords = {"threads_per_worker": 1, "dashboard_address": None, **self.keywords}
         # Dask would run a task again whose worker was killed: who asks for that says retries=.
         with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
             cluster = exits.enter_context(new_cluster(**keywords))

@@ -19,6 +19,9 @@ SILENT_SECONDS: Final = 5.0
 MOST_SECONDS: Final = 2 * SECONDS
 _TRY_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.25
+# How a client of HTTP/2, as gRPC is, begins; the server's own beginning is SETTINGS, too, whose type is the fourth byte
+_GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_SETTINGS: Final = 4
 
 
 @contextlib.contextmanager
@@ -54,23 +57,52 @@ def connected(address: str, connect: Callable[[], Any]) -> Any:
     return answer.result()
 
 
-def reach(address: str, host: str, port: int) -> None:
-    """Return when something listens at *host* and *port*, which *address* names; else raise ConnectionError."""
-    import socket  # noqa: PLC0415 only for clusters
+def reach(address: str, host: str, port: int, *, has_tls: bool) -> None:
+    """Return when a server of gRPC answers at *host* and *port*, which *address* names; else raise ConnectionError.
 
-    until = clock.monotonic() + SECONDS
+    What takes connections and says nothing is given up, too: Ray would wait for it, and end the program.
+    """
+    began = clock.monotonic()
     is_first = True
     while True:
         try:
-            socket.create_connection((host, port), _TRY_SECONDS).close()
-        except OSError as error:
-            if clock.monotonic() >= until:
-                reason = f"nothing has answered at {redact_address(address)} for {SECONDS:.0f} s: {error}"
-                raise ConnectionError(reason) from None
+            if _greets(host, port, began + MOST_SECONDS, has_tls=has_tls):
+                return
+        except TimeoutError:
+            error, seconds, reason = None, MOST_SECONDS, "what listens at %s has not answered for %.0f s: is it Ray?"
+        except OSError as trouble:
+            error, seconds, reason = trouble, SECONDS, "nothing has answered at %s for %.0f s"
         else:
-            return
-        if is_first:
+            raise ConnectionError(f"what listens at {redact_address(address)} is no Ray cluster")
+        if clock.monotonic() >= began + seconds:
+            text = reason % (redact_address(address), seconds)
+            raise ConnectionError(text if error is None else f"{text}: {error}") from None
+        if is_first and error is not None:
             text = "Nothing answers at %s, where tasks are to run; it is tried for %.0f s"
             log(losses.logger, logging.WARNING, text, redact_address(address), SECONDS)
-        is_first = False
+            is_first = False
         clock.sleep(_PAUSE_SECONDS)
+
+
+def _greets(host: str, port: int, until: float, *, has_tls: bool) -> bool:
+    """Tell whether what listens there begins as HTTP/2 does; raises OSError, or TimeoutError once it is *until*."""
+    import socket  # noqa: PLC0415 only for clusters
+
+    try:
+        connection = socket.create_connection((host, port), _TRY_SECONDS)
+    except TimeoutError as error:  # it is silence only of what has taken the connection
+        raise ConnectionError(error) from None
+    with connection:
+        connection.settimeout(max(_PAUSE_SECONDS, until - clock.monotonic()))
+        if has_tls:  # which says enough: who it is, is for Ray to look at
+            import ssl  # noqa: PLC0415 as above
+
+            context = ssl._create_unverified_context()  # noqa: S323, SLF001
+            context.set_alpn_protocols(["h2"])
+            context.wrap_socket(connection, server_hostname=host).close()
+            return True
+        connection.sendall(_GREETING)
+        answer = connection.recv(len(_GREETING))
+        if not answer:
+            raise ConnectionResetError("the connection was closed")
+        return answer[3:4] == bytes((_SETTINGS,))

@@ -238,9 +238,8 @@ class _ReportedTask(Run):
     __slots__ = ()
     kind = "task"
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         return semconv.TASK_SPAN + (self.task_name or "")
 
 
@@ -250,9 +249,8 @@ class _ReportedFlow(Run):
     __slots__ = ()
     kind = "flow"
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         return semconv.FLOW_SPAN + (self.flow_name or "")
 
 
@@ -265,9 +263,8 @@ class _ReportedAttempt(Run):
         super().__init__(owner, owner.settings, owner.task, owner.task_name, owner.task_run_id)
         self.attempt = attempt
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         return semconv.ATTEMPT_SPAN + (self.task_name or self.flow_name or "")
 
 
@@ -298,7 +295,7 @@ def replay(
     if report.error is not None and parent is not None and report.span_id:
         if parent.recorded is None:
             parent.recorded = {}
-        parent.recorded[id(report.error)] = (report.error, run.span_name)
+        parent.recorded[id(report.error)] = (report.error, run.span_name())
     if hooks is not None:
         hooks.ended(run)
     if not is_told:
@@ -332,11 +329,11 @@ def run_of(parent: Run | None, report: _reports.RunReport) -> Run:
     if parent is None and not report.flow_name:
         run.flow_name = run.flow_run_id = None
     if parent is None or run.flow_run_id != parent.flow_run_id:  # of a flow inside the task, which is gone
-        run.flow = None
+        run.flow = run.flow_state = None
     if task is not None and run.flow is not None:
-        task.flow_reference = run.flow.flow_state.reference
+        task.flow_reference = run.flow_state.reference
         if own.add_task_to_self:
-            run.flow.flow_state.executed_tasks.append(task)
+            run.flow_state.executed_tasks.append(task)
     write_report(run, report)
     return run
 
@@ -346,6 +343,7 @@ def write_report(run: Run, report: _reports.RunReport) -> None:
     run.started_ns = report.started_ns
     run.clock = clock.perf_counter() - report.duration
     run.duration = report.duration
+    run.ended_ns = report.started_ns + round(report.duration * 1e9)
     run.ending = SUCCESS if report.is_reused else Ending(report.result, report.error)
     if report.span_id:
         run.span = NonRecordingSpan(_context(report))

@@ -1,10 +1,17 @@
 """How calls are sent to a cluster, and what becomes of each."""
 
+import contextlib
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-from otelflow._core.process import clock
+from otelflow import semconv
+from otelflow._core.process import clock, forks
+from otelflow._core.runs.endings import Ending
+from otelflow.errors import NotPortable
 from otelflow.runners import _remote, _withdrawals
+
+_NO_OTELFLOW: Final = "the workers of its cluster have no otelflow"
 
 Sent = tuple[Any, _remote.Finished, int]  # a call, what is to be called when it has finished, and when it was sent
 
@@ -16,10 +23,40 @@ class Sender:
         self._cure = cure
         #: The futures of what has not ended
         self.answers: dict[Any, Sent] = {}
+        self._lock = forks.new_lock()
+        #: What is to be cancelled, if it has not begun
+        self._cancelled: list[Any] = []
+        self._is_withdrawing = False
 
     def send(self, order: bytes, sent: Sent) -> None:
         """Send the *order* of a call, now or soon, and ``keep`` its answer; raises if the cluster is gone."""
         raise NotImplementedError
+
+    def withdraw_all(self, names: list[Any]) -> None:
+        """Ask the cluster not to begin what has these *names*; their answers tell what became of them."""
+        raise NotImplementedError
+
+    def cancel_soon(self, name: Any) -> bool:
+        """Let a thread ask the cluster not to begin what has this *name*, with others; nothing is known before."""
+        with self._lock:
+            self._cancelled.append(name)
+            is_first, self._is_withdrawing = not self._is_withdrawing, True
+        if is_first:
+            try:
+                threading.Thread(target=self._work_off, name="otelflow-cancels", daemon=True).start()
+            except RuntimeError:  # no thread can be started: what was sent runs, unless a later cancellation finds one
+                self._is_withdrawing = False
+        return False
+
+    def _work_off(self) -> None:
+        while True:
+            with self._lock:
+                names, self._cancelled = self._cancelled, []
+                self._is_withdrawing = bool(names)
+            if not names:
+                return
+            with contextlib.suppress(Exception):  # the cluster is gone, or a worker: each answer says so
+                self.withdraw_all(names)
 
     def is_withdrawn(self, error: BaseException) -> bool:
         """Tell whether *error* says that the cluster has not begun what it was told not to begin."""
@@ -71,6 +108,10 @@ class Sender:
         """End a call that *error* has kept from coming back."""
         call, finished, started_ns = sent
         try:
+            if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("otelflow"):
+                trouble = NotPortable(call.definition.name, _NO_OTELFLOW, "pip install otelflow where they run")
+                call.context.run(call.end_unrun, Ending(semconv.ERROR, trouble))
+                return
             _remote.end_lost_call(call, error, started_ns, self._cure)
         finally:
             finished()

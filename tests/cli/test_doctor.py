@@ -212,6 +212,22 @@ def test_an_endpoint_over_http_that_does_not_take_traces_has_the_cure_that_fits(
 
 
 @pytest.mark.parametrize(
+    ("proxy", "observation"),
+    [
+        ("http://127.0.0.1:9", "the proxy that HTTP_PROXY names: "),
+        ("foo://proxy:1", "HTTP_PROXY names no proxy: give an address"),
+        ("socks5://proxy:1", "HTTP_PROXY names a SOCKS proxy: pip install"),
+    ],
+)
+def test_a_proxy_that_keeps_the_endpoint_from_answering_is_what_is_wrong(otelflow, proxy, observation):
+    address = "http://collector.example:4318"
+    done = otelflow("doctor", OTEL_EXPORTER_OTLP_ENDPOINT=address, HTTP_PROXY=proxy, NO_PROXY="", COLUMNS="200")
+
+    sentence = rf"{address} does not answer: {observation}.*\n +→ look at that variable and its proxy"
+    assert re.search(rf"WRONG OTLP endpoint\s+{sentence}", done.out)
+
+
+@pytest.mark.parametrize(
     ("address", "cure"),
     [
         ("http://127.0.0.1:{http}", "over HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),

@@ -30,6 +30,23 @@ def test_a_command_is_run_as_it_is_and_its_flows_are_traces(program):
     assert traces(program) == ["success 4 0 flow nightly_bill"]
 
 
+@pytest.mark.parametrize("patterns", ['flows = ["own:already"]', 'flows = ["shop.jobs:weekly"]'])
+def test_flows_of_the_program_itself_are_recorded_and_heard_from_the_first_on(program, patterns):
+    own = "from otelflow import flow\n\n@flow(execute_on_call=True)\ndef already():\n    return 3\n"
+    (program / "own.py").write_text(own)
+    (program / "main.py").write_text("import own\nprint(own.already(), own.already())\n")
+    (program / "watch.py").write_text(
+        "import otelflow\n\nclass Watcher(otelflow.Listener):\n"
+        "    def on_flow_start(self, event):\n        print('heard', event.event_data.flow_name)\n"
+    )
+    (program / "otelflow.toml").write_text(f'{patterns}\nlisteners = ["watch:Watcher"]\n')
+
+    done = otelflow(program, "run", "--instrument", "otelflow.toml", "--", sys.executable, "main.py")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "heard already\nheard already\n3 3\n", "")
+    assert traces(program) == ["success 1 0 flow already"] * 2
+
+
 def test_the_patterns_may_stand_in_the_project_of_the_program_itself(program):
     patterns = (program / "otelflow.toml").read_text()
     tables = "[project]\nname = 'shop'\n[tool.otelflow]\nvalue_limit = 77\n[tool.otelflow.instrument]\n"

@@ -110,6 +110,27 @@ SHAPES = """
         def holder(cls, number, owner=None):
             return owner, number
 
+        @owned
+        @classmethod
+        def over_class(cls, number, owner=None):
+            return owner, number
+
+        @checked
+        @owned
+        @classmethod
+        async def over_class_later(cls, number, owner=None):
+            return owner, number
+
+        @owned
+        @staticmethod
+        def over_static(number, owner=None):
+            return owner, number
+
+        @checked
+        @staticmethod
+        def over_static_yielding(number):
+            yield number
+
         @checked
         def name(self, number):
             return self, number
@@ -235,6 +256,22 @@ def test_a_decorator_of_wrapt_is_told_whose_method_it_is(shapes, spans):
     assert (shapes.Desk.holder(4), desk.holder(number=5)) == ((shapes.Desk, 4), (shapes.Desk, 5))
     names = [span.name.removeprefix("task ") for span in spans.spans]
     assert names == ["owner", "owner", "owner_later", "holder", "holder"]
+
+
+def test_a_decorator_of_wrapt_may_stand_over_a_class_method_or_a_static_one(shapes, spans):
+    desk = shapes.Desk()
+    other = type("Other", (shapes.Desk,), {})
+
+    assert (shapes.Desk.over_class(1), desk.over_class(number=2)) == ((shapes.Desk, 1), (shapes.Desk, 2))
+    assert other.over_class(3) == (other, 3)
+    assert asyncio.run(desk.over_class_later(4)) == (shapes.Desk, 4)
+    assert (shapes.Desk.over_static(5), desk.over_static(number=6)) == ((None, 5), (None, 6))
+    assert list(shapes.Desk.over_static_yielding(7)) == [7]
+    names = [span.name.removeprefix("task ") for span in spans.spans]
+    assert names == [*["over_class"] * 3, "over_class_later", *["over_static"] * 2, "over_static_yielding"]
+    OtelflowInstrumentor().uninstrument()
+    assert (shapes.Desk.over_class(8), shapes.Desk.over_static(9)) == ((shapes.Desk, 8), (None, 9))
+    assert type(vars(shapes.Desk)["over_class"]).__name__ == "FunctionWrapper"
 
 
 def test_a_lazy_proxy_of_wrapt_is_not_made(shop):

@@ -20,7 +20,7 @@ from otelflow._core.process import forks, losses, tallies
 from otelflow._core.process import provider as core_spans
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import engine, observers
-from otelflow._core.runs.endings import Ending
+from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.runs.run import Run
 from otelflow._listeners.listener import Listener
 from otelflow.cache_policies import INPUTS
@@ -733,7 +733,8 @@ def told(flow="order", task="charge", result="success", error=None, clock=0.0, d
     context = trace.SpanContext(trace_id, 7, False, trace.TraceFlags(int(sampled)))
     run = (FlowRun if task is None else TaskRun)(None, settings(), None, task)
     run.flow_name = flow
-    run.clock, run.duration, run.ending = clock, duration, Ending(result, error)
+    run.clock, run.duration = clock, duration
+    run.ending = SUCCESS if result == "success" and error is None else Ending(result, error)
     run.was_called, run.is_recording = True, sampled
     run.span = trace.NonRecordingSpan(context)
     return run
@@ -1014,6 +1015,15 @@ def test_a_run_that_was_lost_with_its_process_is_an_error_of_its_flow_and_of_its
     assert (task.durations["error"].count, task.failures) == (1, {"process_lost": 1})
     assert task.durations["error"].exemplar.span_id == 8
     assert (aggregator.run_count, aggregator.version() != version) == (2, True)
+
+
+def test_the_last_lost_run_is_the_one_that_ended_last_whichever_is_told_first():
+    aggregator = Aggregator()
+    for started, duration in ((1_000.0, 3.0), (2_000.0, 5.0), (500.0, 1_400.0)):
+        aggregator.run_lost(observers.LostRun("nightly", None, 7, 9, started, duration))
+
+    (flow,) = (series for series in aggregator.snapshot().flows if series.flow == "nightly")
+    assert (flow.durations["error"].last_time, flow.durations["error"].last_duration) == (2_005.0, 5.0)
 
 
 def test_who_hears_of_an_attribute_that_is_no_promise_may_count_meanwhile(counted):

@@ -14,6 +14,8 @@ from support.ports import free_ports
 from support.programs import python
 
 PATIENCE = 60
+# What a server of HTTP/2 says first: settings, of which it has none
+GREETING = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 
 
 @task
@@ -69,7 +71,8 @@ def test_one_that_begins_meanwhile_is_reached(caplog):
         begun.wait(PATIENCE)
         with socket.create_server(("127.0.0.1", port)) as server:
             server.settimeout(PATIENCE)
-            server.accept()[0].close()
+            with server.accept()[0] as connection:
+                connection.sendall(GREETING)
 
     class Handler(logging.Handler):
         def emit(self, record):
@@ -79,7 +82,7 @@ def test_one_that_begins_meanwhile_is_reached(caplog):
     losses.logger.addHandler(handler)
     thread.start()
     try:
-        _reaching.reach("head", "127.0.0.1", port)
+        _reaching.reach("head", "127.0.0.1", port, has_tls=False)
     finally:
         losses.logger.removeHandler(handler)
         begun.set()
@@ -106,6 +109,39 @@ def test_a_cluster_that_says_nothing_is_told_of_while_it_is_waited_for(silent_po
     )
 
 
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.parametrize("tls", ["0", "1"])
+def test_a_ray_cluster_that_says_nothing_is_given_up(silent_port, scheme, tls, monkeypatch, caplog):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(_reaching, "SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(_reaching, "MOST_SECONDS", 1.0)
+    monkeypatch.setenv("RAY_USE_TLS", tls)
+
+    errors = errors_on(RayTaskRunner(f"{scheme}127.0.0.1:{silent_port}"))
+
+    assert {type(error) for error in errors} == {NotSubmittable}
+    assert f"what listens at {scheme}127.0.0.1:{silent_port} has not answered for 1 s: is it Ray?" in str(errors[0])
+    assert sum("Tasks wait for the cluster at" in message for message in caplog.messages) == 1
+
+
+def test_what_is_no_ray_cluster_is_said_at_once():
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            with server.accept()[0] as connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+                connection.recv(100)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        errors = errors_on(RayTaskRunner(address))
+        thread.join(PATIENCE)
+
+    assert f"what listens at {address} is no Ray cluster" in str(errors[0])
+
+
 def test_the_address_of_a_dask_scheduler_that_is_none_leaves_nothing_behind(tmp_path):
     pytest.importorskip("distributed")
 
@@ -127,6 +163,23 @@ def test_the_address_of_a_dask_scheduler_that_is_none_leaves_nothing_behind(tmp_
 
     assert "its runner cannot begin (ValueError: missing port number in address 'nonsense')" in done.stdout
     assert "Exception ignored" not in done.stderr
+
+
+def test_what_a_dask_client_needs_is_said_beside_the_address():
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+    )
+    with cluster:
+
+        @flow(task_runner=DaskTaskRunner(cluster.scheduler_address, name="told"))
+        def doubles():
+            return double.submit(1).result(PATIENCE), sorted(cluster.scheduler.clients)
+
+        value, clients = doubles().execute().flow_return_value
+
+    assert value == 2
+    assert any("told" in client for client in clients)
 
 
 def test_a_dask_client_that_is_closed_while_its_flow_runs_is_what_the_error_names():

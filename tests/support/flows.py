@@ -59,15 +59,21 @@ def run_of(body, **keywords):
 class Part(Run):
     """A run that is neither a flow nor a task: a span of its own inside them, such as one attempt of a policy."""
 
-    __slots__ = ("code_name", "failed_tasks", "is_generator", "keeps_errors", "span_name")
+    __slots__ = ("failed_tasks", "is_generator", "keeps_errors", "own_code_name", "own_span_name")
 
     def __init__(self, parent, span_name, settings=None):
         own = (None, None, None) if parent is None else (parent.task, parent.task_name, parent.task_run_id)
         super().__init__(parent, settings or parent.settings, *own)
-        self.span_name = span_name
-        self.code_name = None
+        self.own_span_name = span_name
+        self.own_code_name = None
         self.failed_tasks = 0
         self.is_generator = self.keeps_errors = False
+
+    def span_name(self):
+        return self.own_span_name
+
+    def code_name(self):
+        return self.own_code_name
 
 
 def opened(name="bare", parent=None):

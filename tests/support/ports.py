@@ -21,3 +21,17 @@ def free_ports(count):
         if len(ports) == count:
             return sorted(ports)
     raise OSError(f"no {count} free ports from {_FIRST} to {_LAST}")
+
+
+def ports_in_a_row(count):
+    """The first of *count* ports on which nothing listens."""
+    for _ in range(100):
+        (first,) = free_ports(1)
+        if not any(is_taken(port) for port in range(first + 1, first + count)):
+            return first
+    raise OSError(f"no {count} free ports in a row")
+
+
+def is_taken(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

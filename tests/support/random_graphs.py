@@ -1,5 +1,6 @@
 """Random graphs of submitted tasks, and a simple model of what must come of them."""
 
+import os
 from typing import NamedTuple
 
 import pytest
@@ -9,9 +10,17 @@ from hypothesis import strategies as st
 from otelflow import flow, testing, unmapped
 from otelflow._core.runs.observers import Observer
 from otelflow.errors import UpstreamFailed
+from otelflow.runners import InlineTaskRunner, ThreadPoolTaskRunner
 from support.remote_tasks import Refused, add_up
 
-LOCAL = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+def examples(number):
+    """Return how many random programs are tried: *number*, or as many times that as ``RANDOM_TIMES`` says."""
+    return number * int(os.environ.get("RANDOM_TIMES", "1"))
+
+
+LOCAL_RUNNERS = [InlineTaskRunner(), ThreadPoolTaskRunner(1), ThreadPoolTaskRunner(4)]
+LOCAL = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLACES = st.sets(st.integers(0, 6))
 
 

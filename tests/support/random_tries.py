@@ -1,25 +1,14 @@
-"""Random programs of retries, time-outs, caches and failures, and a simple model of what each leaves."""
+"""Random programs of retries, time-outs, caches, limits and failures, and a simple model of what each leaves."""
 
 import asyncio
-import dataclasses
-import functools
-import inspect
-import json
-import tempfile
-import threading
-import uuid
 from collections import Counter
-from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 from opentelemetry.trace import StatusCode
 
-from otelflow import flow, semconv, task, testing
-from otelflow._core.runs.observers import add_observer, remove_observer
-from otelflow.errors import RunTimeout, UpstreamFailed
-from otelflow.metrics._counts import Aggregator
+from otelflow import semconv
 
 # So long that no machine takes it for what ends at once, and so short that a body that never ends is soon given up
 DEADLINE = 0.3
@@ -46,11 +35,18 @@ class Step:
     is_lenient: bool
     has_timeout: bool
     is_cached: bool = False
+    is_limited: bool = False
+    is_held: bool = False  # the place of the limit, by a step around it
+    is_flow: bool = False  # that is called with futures
     deadline: float = DEADLINE
     name: str = ""
 
     def outcome(self, attempt):
         return self.outcomes[min(attempt, len(self.outcomes) - 1)]
+
+    @property
+    def kind(self):
+        return "flow" if self.is_flow else "task"
 
     @property
     def keywords(self):
@@ -76,13 +72,13 @@ def _steps(children):
     )
 
 
-_trees = st.recursive(_steps(st.just([])), lambda inner: _steps(st.lists(inner, max_size=2)), max_leaves=5)
+trees = st.recursive(_steps(st.just([])), lambda inner: _steps(st.lists(inner, max_size=2)), max_leaves=5)
 
 
 @st.composite
 def programs(draw):
     """Draw a program; in some of them one step never ends by itself."""
-    root = draw(_trees)
+    root = draw(trees)
     steps = []
 
     def prepare(step, is_async):
@@ -137,6 +133,8 @@ class Model:
     retries: Counter = field(default_factory=Counter)
     reused: Counter = field(default_factory=Counter)
     kept: set = field(default_factory=set)
+    flows: set = field(default_factory=set)
+    passes: int = 0
 
     def run(self, step, kind, goes_on, call_id="", key=""):
         """Return how *step* ends, an outcome, and its span; *goes_on*: something around it may go on if it fails."""
@@ -146,6 +144,7 @@ class Model:
             self.reused[step.name] += 1
             return "return", Span(f"{kind} {step.name}", "success", False, 0, None, [])
         self.executed.append((step.name, None))
+        self.passes += step.is_limited
         goes_on = goes_on or (step.is_lenient and kind == "task")
         attempts = []
         for attempt in range(step.retries + 1):
@@ -162,6 +161,9 @@ class Model:
         if step.is_cached and outcome == "return":
             self.kept.add(key)
         result = RESULTS[outcome]
+        if step.is_flow:  # it has those of its tasks itself
+            self.flows.add(step.name)
+            del self.executed[place + 1 :]
         self.endings.append((step.name, result))
         self.executed[place] = (step.name, result)
         self.counts[step.name, result] += 1
@@ -175,12 +177,20 @@ class Model:
         """Return how one attempt ends, whether by an exception that it has raised itself, and the spans in it."""
         spans = []
         for child in step.children:
-            outcome, span = self.run(child, "task", goes_on, call_id, f"{call_id}: {child.name}")
+            if child.is_flow:
+                spans.append(self.passed_on())
+            outcome, span = self.run(child, child.kind, goes_on, call_id, f"{call_id}: {child.name}")
             spans.append(span)
             if outcome == "cancel" or (outcome != "return" and not child.is_lenient):
                 return outcome, False, spans
         outcome = step.outcome(attempt)
         return outcome, outcome != "return", spans
+
+    def passed_on(self):
+        """Return the span of a task whose future a flow is called with."""
+        self.executed.append(("passed_on", "success"))
+        self.counts["passed_on", "success"] += 1
+        return Span("task passed_on", "success", False, 0, None, [])
 
 
 def seen(trace):
@@ -204,199 +214,3 @@ def seen(trace):
     roots = [span for span in trace.spans if span.parent is None]
     assert all(span.parent is None or span.parent.span_id in by_id for span in trace.spans)
     return [node(root) for root in roots]
-
-
-# What is submitted
-
-
-@dataclass
-class Job:
-    """A tree of steps that is submitted, as a map of some rows unless there are none, and the jobs it waits for."""
-
-    step: Step
-    rows: int
-    wait_for: list[int]
-
-    def goes_well(self, outcome):
-        return outcome == "return" or (self.step.is_lenient and outcome not in ("cancel", "skip"))
-
-
-@st.composite
-def submissions(draw):
-    """Draw jobs; one step of all of them may never end by itself."""
-    jobs, steps = [], []
-
-    def prepare(step, is_async):
-        step.is_async = step.is_async and is_async
-        step.is_cached, step.deadline, step.name = draw(st.booleans()), 1.5, f"s{len(steps)}"
-        steps.append(step)
-        for child in step.children:
-            prepare(child, step.is_async)
-
-    for place in range(draw(st.integers(1, 4))):
-        wait_for = draw(st.lists(st.integers(0, place - 1), max_size=2)) if place else []
-        jobs.append(Job(draw(_trees), draw(st.sampled_from([0, 0, 1, 3])), wait_for))
-        prepare(jobs[-1].step, True)
-    if draw(st.integers(0, 4)) == 0:
-        hanging = draw(st.sampled_from(steps))
-        hanging.is_cached = False  # others would wait for its value, and for no longer than it takes
-        hanging.outcomes[draw(st.integers(0, len(hanging.outcomes) - 1))] = "hang"
-    return jobs
-
-
-_attempts = Counter()
-
-
-def next_outcome(step, call_id):
-    """Return what the next attempt of the call *call_id*, which is made in this process, does."""
-    _attempts[call_id] += 1
-    return _attempts[call_id], step.outcome(_attempts[call_id] - 1)
-
-
-def key_of(task, arguments):
-    return arguments["key"]
-
-
-@functools.cache
-def parts_of(text, folder):
-    """Return the step that *text* is, and the tasks that it calls; made anew in each process."""
-    step = step_of(json.loads(text))
-    return step, [task_of(child, folder) for child in step.children]
-
-
-def step_of(fields):
-    return Step(**{**fields, "children": [step_of(child) for child in fields["children"]]})
-
-
-def calls_of(step, children, call_id, attempt):
-    """Return the arguments with which each of *children* is called."""
-    origin = call_id.partition("/")[0]
-    names = [child.name for child in step.children]
-    return zip(children, [(f"{call_id}/{attempt}.{name}", f"{origin}: {name}") for name in names], strict=True)
-
-
-def task_of(step, folder):
-    """Return the task of *step*: it closes over texts alone, so that it is the same in every process."""
-    text = json.dumps(dataclasses.asdict(step))
-
-    def body(call_id, key):
-        step, children = parts_of(text, folder)
-        attempt, outcome = next_outcome(step, call_id)
-        for child, values in calls_of(step, children, call_id, attempt):
-            child(*values)
-        if outcome == "hang":
-            threading.Event().wait(4 * step.deadline)
-        return finished(outcome)
-
-    async def async_body(call_id, key):
-        step, children = parts_of(text, folder)
-        attempt, outcome = next_outcome(step, call_id)
-        for child, values in calls_of(step, children, call_id, attempt):
-            value = child(*values)
-            if inspect.isawaitable(value):
-                await value
-        if outcome == "hang":
-            await asyncio.sleep(NEVER)
-        return finished(outcome)
-
-    cache = {"cache_policy": key_of, "result_storage": folder} if step.is_cached else {}
-    options = {**step.keywords, **cache, "raise_on_error": not step.is_lenient, "task_name": step.name}
-    return task(**options)(async_body if step.is_async else body)
-
-
-def submit_all(jobs, folder, run_id):
-    """Submit *jobs*; return the futures of each."""
-    groups = []
-    for place, job in enumerate(jobs):
-        function = task_of(job.step, folder)
-        wait_for = [groups[earlier] for earlier in job.wait_for]
-        call_ids = [f"{run_id} {place} {row}" for row in range(max(job.rows, 1))]
-        if job.rows:
-            groups.append(function.map(call_ids, [job.step.name] * job.rows, wait_for=wait_for))
-        else:
-            groups.append([function.submit(call_ids[0], job.step.name, wait_for=wait_for)])
-    return groups
-
-
-def outcome_of(future):
-    """Return the outcome of *future*, which waits for it."""
-    try:
-        value = future.result(NEVER)
-    except (CancelledError, asyncio.CancelledError):
-        return "cancel"
-    except UpstreamFailed:
-        return "skip"
-    except Fault:
-        return "fail"
-    except FinalFault:
-        return "final"
-    except RunTimeout:
-        return "hang"
-    return value
-
-
-def expected(jobs, model):
-    """Return how the future of each call of *jobs* ends, and the spans below the flow."""
-    outcomes, spans, bad = [], [], []
-    for place, job in enumerate(jobs):
-        rows, name = max(job.rows, 1), job.step.name
-        if any(earlier in bad for earlier in job.wait_for):
-            ended = [("skip", Span(f"task {name}", "skip", False, 1, None, []))] * rows
-            model.executed += [(name, "skip")] * rows
-            model.counts[name, "skip"] += rows
-        else:
-            ended = [model.run(job.step, "task", False, f"{place} {row}", name) for row in range(rows)]
-        outcome = ended[0][0]
-        if not job.goes_well(outcome):
-            bad.append(place)
-        outcomes.append([None if outcome != "return" and job.goes_well(outcome) else outcome] * rows)
-        tasks = [span for _, span in ended]
-        if job.rows:
-            result = "failure" if tasks[-1].result in semconv.FAILED_RESULTS else tasks[-1].result
-            tasks = [Span(f"map {name}", result, False, 0, None, tasks)]
-        spans += tasks
-    return outcomes, spans
-
-
-def in_order(spans):
-    """Return *spans* in one order, whichever of them came first."""
-    return sorted((span._replace(children=in_order(span.children)) for span in spans), key=repr)
-
-
-def check_submitted(jobs, outcomes, run, trace, aggregator):
-    """Compare what *jobs* have left with what the model says."""
-    model = Model()
-    expected_outcomes, spans = expected(jobs, model)
-    assert outcomes == expected_outcomes
-    (root,) = seen(trace)
-    assert in_order(root.children) == in_order(spans)
-    assert sorted((call.task_name, call.status) for call in run.executed_tasks) == sorted(model.executed)
-    tasks = aggregator.snapshot().tasks
-    counted = {(series.task, word): times.count for series in tasks for word, times in series.durations.items()}
-    assert counted == model.counts
-    assert {series.task: series.retries for series in tasks if series.retries} == model.retries
-    assert {series.task: series.reused for series in tasks if series.reused} == model.reused
-    makers = {span.context.span_id for span in trace.spans if span.attributes.get("otelflow.cache.hit") is False}
-    hits = [span for span in trace.spans if span.attributes.get("otelflow.cache.hit")]
-    assert all(makers.intersection(link.context.span_id for link in span.links) for span in hits)
-    assert trace.open_spans == 0
-
-
-def execute(jobs, runner):
-    """Run *jobs* in a flow on *runner*, and look at what they have left."""
-    run_id = uuid.uuid4().hex
-
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-
-        @flow(task_runner=runner)
-        def submits():
-            return [[outcome_of(future) for future in group] for group in submit_all(jobs, folder, run_id)]
-
-        aggregator = Aggregator()
-        add_observer(aggregator)
-        try:
-            with testing.flow_trace() as trace:
-                run = submits().execute()
-        finally:
-            remove_observer(aggregator)
-    check_submitted(jobs, run.flow_return_value, run, trace, aggregator)

@@ -75,6 +75,31 @@ def dripping(head=b"HTTP/1.1 200 OK\r\nX-Long: "):
             is_over.set()
 
 
+@contextmanager
+def saying(answer):
+    """Answer each request with the bytes *answer*, and say nothing else; yield the URL and the bodies that came."""
+    bodies, connections = [], []
+
+    def converse(connection):
+        with suppress(OSError, ValueError), connection.makefile("rb") as file:  # until nobody speaks any more
+            while file.readline():
+                lines = dict(line.lower().split(b":", 1) for line in iter(file.readline, b"\r\n"))
+                bodies.append(file.read(int(lines[b"content-length"])))
+                connection.sendall(answer)
+
+    def accept():
+        with suppress(OSError):  # it is closed
+            while True:
+                connections.append(server.accept()[0])
+                threading.Thread(target=converse, args=(connections[-1],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", bodies
+    for connection in connections:
+        connection.close()
+
+
 class Receiver:
     """An HTTP server on loopback that keeps what it gets and answers as its attributes say at that moment.
 

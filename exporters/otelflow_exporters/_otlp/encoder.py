@@ -11,12 +11,13 @@ import functools
 import itertools
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from otelflow import semconv
 from otelflow_exporters._otlp.varints import MORE, field, varint
@@ -58,33 +59,32 @@ _OF_ONE_SPAN: Final = frozenset({semconv.TASK_RUN_ID})
 _Envelope: TypeAlias = tuple[bytes, bytes, bytes, int, int]
 
 
-class Beginning(NamedTuple):
-    """What stays of a span, encoded, from its start to its end: the fields before its times, and those behind.
-
-    Of the latter are its *attributes*, so many as there were. *around* is what stands around it.
-    """
-
-    around: _Envelope
-    name: str
-    head: bytes
-    tail: bytes
-    attributes: int
+# What stays of a span, encoded, from its start to its end: what stands around it, its name, the fields before its
+# times, those behind, and how many attributes are among these. A NamedTuple would take longer.
+Beginning: TypeAlias = tuple[_Envelope, str, bytes, bytes, int]
 
 
 def encode_start(span: ReadableSpan) -> tuple[bytes, Beginning]:
     """Return *span*, which starts now, as a ``TracesData`` of one span without an end, and what will stay of it."""
-    head = _head_of(span)
-    attributes = getattr(span, "plain_attributes", None)  # those that the SDK keeps take a call each to be read
-    if attributes is None:
-        attributes = span.attributes or {}
-    tail = b"".join(_tail_of(span, attributes))
-    around = _envelope_of(span.resource, span.instrumentation_scope)
-    parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0), tail]
+    context, parent, name, kind, started, attributes, resource, scope = _begun(span)
+    head = _head_of(context, parent, name, kind)
+    tail = b"".join(_tail_of(parent, attributes))
+    around = _envelope_of(resource, scope)
+    parts = [head, _TIMES.pack(_START_TAG, started, _END_TAG, 0), tail]
     if span.links:  # of all that comes later, nothing else can be there
         _add_rest(parts, span)
-    # As the class itself does, without a call in between
-    beginning: Beginning = tuple.__new__(Beginning, (around, span.name, head, tail, len(attributes)))
-    return _wrapped_alone(around, b"".join(parts)), beginning
+    return _wrapped_alone(around, b"".join(parts)), (around, name, head, tail, len(attributes))
+
+
+def _begun(span: ReadableSpan) -> tuple[Any, ...]:
+    """Return what of *span* is there from its start on: as a span of otelflow's own says it, in one call."""
+    begun = getattr(span, "begun", None)
+    if begun is not None:
+        return begun()  # type: ignore[no-any-return]  # its type says so
+    return (
+        *(span.get_span_context(), span.parent, span.name, span.kind),
+        *(span.start_time or 0, span.attributes or {}, span.resource, span.instrumentation_scope),
+    )
 
 
 def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes:
@@ -92,18 +92,18 @@ def encode_span(span: ReadableSpan, beginning: Beginning | None = None) -> bytes
 
     What is in *beginning*, and stands on the span as it did, is not encoded again.
     """
-    if beginning is None or not getattr(span, "is_as_begun", False) or span.name is not beginning.name:
+    look = None if beginning is None else getattr(span, "ended_as_begun", None)
+    ended = None if look is None else look()
+    if beginning is None or ended is None or ended[0] is not beginning[1]:
         return _wrapped_alone(
             _envelope_of(span.resource, span.instrumentation_scope), b"".join(_parts_of(span, is_open=False))
         )
     around, _, head, tail, count = beginning
-    parts = [head, _TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, span.end_time or 0), tail]
-    attributes: Any = getattr(span, "plain_attributes", None)
-    if attributes is None:
-        attributes = span.attributes or {}
+    _, started, ended_ns, attributes, is_all = ended
+    parts = [head, _TIMES.pack(_START_TAG, started, _END_TAG, ended_ns or 0), tail]
     _add_attributes(parts, b"\x4a", itertools.islice(attributes.items(), count, None))
-    if getattr(span, "has_only_attributes", False):  # to ask for each of the others takes a call
-        _add_status(parts, span)
+    if is_all:  # to ask for each of the others takes a call
+        parts.append(_STATUSES[0])
     else:
         _add_rest(parts, span)
     return _wrapped_alone(around, b"".join(parts))
@@ -137,30 +137,30 @@ def _wrapped_alone(around: _Envelope, span: bytes) -> bytes:
 
 
 def _parts_of(span: ReadableSpan, *, is_open: bool) -> list[bytes]:
-    parts = [_head_of(span)]
-    parts.append(_TIMES.pack(_START_TAG, span.start_time or 0, _END_TAG, 0 if is_open else span.end_time or 0))
-    parts += _tail_of(span, span.attributes or {})
+    context, parent, name, kind, started, attributes, _, _ = _begun(span)
+    parts = [_head_of(context, parent, name, kind)]
+    parts.append(_TIMES.pack(_START_TAG, started, _END_TAG, 0 if is_open else span.end_time or 0))
+    parts += _tail_of(parent, attributes)
     _add_rest(parts, span)
     return parts
 
 
-def _head_of(span: ReadableSpan) -> bytes:
-    """Return the fields of *span* before its times."""
-    context, parent = span.get_span_context(), span.parent
+def _head_of(context: SpanContext | None, parent: SpanContext | None, name: str, kind: SpanKind) -> bytes:
+    """Return the fields of a span before its times."""
     if context is None:
         raise ValueError("a span without a context has no ids")
-    trace_id, span_id, _, _, trace_state, _ = context  # its properties take a call each
-    ids = _IDS.pack(TRACE_ID, trace_id.to_bytes(16, "big"), SPAN_ID, span_id)
-    if trace_state:
+    # By place: its properties take a call each.
+    ids = _IDS.pack(TRACE_ID, context[0].to_bytes(16, "big"), SPAN_ID, context[1])
+    trace_state = context[4]
+    if trace_state is not DEFAULT_TRACE_STATE and trace_state:  # to ask for its length takes a call
         ids += field(0x1A, _utf8(",".join(f"{key}={value}" for key, value in trace_state.items())))
     if parent is not None:
         ids += _PARENT.pack(_PARENT_ID, parent[1])
-    return ids + _text(0x2A, span.name) + _KINDS[span.kind._value_]  # without the calls of the property
+    return ids + _text(0x2A, name) + _KINDS[kind._value_]  # without the calls of the property
 
 
-def _tail_of(span: ReadableSpan, attributes: Mapping[str, Any]) -> list[bytes]:
-    """Return the fields of *span* behind its times, up to *attributes*."""
-    parent = span.parent
+def _tail_of(parent: SpanContext | None, attributes: Mapping[str, Any]) -> list[bytes]:
+    """Return the fields of a span behind its times, up to *attributes*."""
     parts = [_REMOTE_FLAGS if parent is not None and parent[2] else _LOCAL_FLAGS]
     _add_attributes(parts, b"\x4a", attributes.items())
     return parts

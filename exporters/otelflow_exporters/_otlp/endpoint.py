@@ -20,7 +20,8 @@ from otelflow._core.text.redaction import redact, redact_address
 from otelflow._core.text.safe_str import cut, printable
 from otelflow._core.text.secret_values import REDACTED
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.answer_times import bound_answers
+from otelflow_exporters._otlp.answer_times import bound_answers, read_answer
+from otelflow_exporters._otlp.proxies import reason_of_proxy
 
 # With the SDK's ten seconds a process whose collector is dead hangs at its exit.
 _TIMEOUT_SECONDS: Final = 2
@@ -106,6 +107,7 @@ class ExportStatus:
     """What the endpoint of one exporter answered to the last export; ``endpoint`` is empty if it has none."""
 
     def __init__(self, endpoint: str = "") -> None:
+        self._address = endpoint
         self.endpoint = redact(endpoint) if "://" in endpoint else redact_address(endpoint)
         self._credentials = endpoint.rpartition("@")[0].rpartition(":/")[2].lstrip("/")
         self.is_listening = False  # every request of the exporter is seen here
@@ -182,8 +184,9 @@ class ExportStatus:
                 # The exporter would send it again and again, for as long as its time-out lasts.
                 raise TooLarge(self.reason) from error
         else:
-            self.reason = self._short(_system_error(error))
-            self.is_silent = self.reason == _NO_ANSWER
+            reason = _system_error(error)
+            self.is_silent = reason == _NO_ANSWER
+            self.reason = self._short(reason_of_proxy(self._address, error, reason))
 
     def _short(self, text: str) -> str:
         # gRPC names the address without its scheme, which makes a password in it hard to see.
@@ -312,7 +315,15 @@ def _listening_session(status: ExportStatus) -> Any:
     except ImportError:
         return None
     session: Any = bound_answers(requests.Session())
-    session.request = _listening(session.request, status, status.on_response)
+    request = session.request
+
+    def request_bounded(*args: Any, **keywords: Any) -> Any:
+        response = request(*args, **{**keywords, "stream": True})
+        with response:
+            read_answer(response, keywords.get("timeout") or _TIMEOUT_SECONDS)
+        return response
+
+    session.request = _listening(request_bounded, status, status.on_response)
     return session
 
 

@@ -22,7 +22,7 @@ from otelflow._core.process.worker import uninstrumented
 from otelflow._core.text.hints import suggestion
 from otelflow._version import __version__
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.answer_times import bound_answers
+from otelflow_exporters._otlp.answer_times import bound_answers, read_answer
 from otelflow_exporters._otlp.endpoint import (
     ExportStatus,
     TooLarge,
@@ -48,11 +48,6 @@ _COMPRESSIONS: Final[dict[str, Callable[[bytes], bytes]]] = {
 # What Collectors understand over gRPC
 _COMPRESSIONS_OF_GRPC: Final = {"gzip": "Gzip", "none": "NoCompression"}
 _LONGEST_RETRY_SECONDS: Final = 600.0
-# An answer is a few bytes; one that never ends is not read to its end.
-_LARGEST_ANSWER: Final = 1024 * 1024
-_PIECE: Final = 64
-# Of zlib, for how an answer is compressed; 0 where it is not
-_WINDOW_BITS: Final = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 class Sender(Protocol):
@@ -161,8 +156,7 @@ class _HttpSender:
                     stream=True,
                 ) as response,
             ):
-                latest = clock.monotonic() + self._timeout
-                response._content = _content_of(response, latest)  # noqa: SLF001 else all of it is read, however much it is
+                read_answer(response, self._timeout)
                 self.retry_after = _seconds(response.headers.get("Retry-After", ""))
                 self.status.on_response(response)
         except Exception as error:  # noqa: BLE001 the network, and an answer that is no message
@@ -172,27 +166,6 @@ class _HttpSender:
         if self._session is not None:
             self._session.close()
         self._session = None
-
-
-def _content_of(response: Any, latest: float) -> bytes:
-    """Return what an answer says besides its status, which has told already whether the request arrived.
-
-    It is read until *latest* only: the time limit of a socket is for each piece, and one byte after the other may come.
-    """
-    content = b""
-    read = getattr(response.raw, "read1", None)  # not before urllib3 2.1
-    try:
-        while len(content) < _LARGEST_ANSWER and clock.monotonic() < latest:
-            piece = response.raw.read(_PIECE, decode_content=False) if read is None else read(decode_content=False)
-            if not piece:
-                break
-            content += piece
-        bits = _WINDOW_BITS[response.headers.get("Content-Encoding", "").strip().lower()]
-        # Some hundred bytes may say that they are gigabytes: its beginning is all that counts.
-        return zlib.decompressobj(bits).decompress(content, _LARGEST_ANSWER) if bits else content
-    # The network, a body that is not compressed as it says, or in a way that was not asked for, such as several times
-    except Exception:  # noqa: BLE001
-        return b""
 
 
 def _seconds(text: str) -> float:

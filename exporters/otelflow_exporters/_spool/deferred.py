@@ -36,9 +36,18 @@ class DeferredCalls:
         """Have a warning logged."""
         self._calls.append(partial(log, _logger, logging.WARNING, message, *args, error=error))
 
+    @property
+    def is_locked_here(self) -> bool:
+        """Whether this thread holds the lock, as when a signal handler has come while it writes.
+
+        Nobody else can send anything then, or do whatever else needs the lock, before this thread goes on.
+        """
+        is_owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]  # noqa: SLF001 as Condition does
+        return is_owned
+
     def tell(self) -> None:
         """Tell all that waits, unless this thread holds the lock: then it tells once it has let go."""
-        while self._calls and not self._lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 as Condition does
+        while self._calls and not self.is_locked_here:
             try:
                 call = self._calls.popleft()
             except IndexError:  # another thread has told the last one

@@ -20,7 +20,8 @@ from otelflow_exporters._store.ownership import DESTINATION, MARKER
 
 #: The file in a spool that says whose it is
 NAME: Final = DESTINATION
-_VERSION: Final = "otelflow spool 1"
+_ANY_VERSION: Final = "otelflow spool "
+_VERSION: Final = f"{_ANY_VERSION}1"
 #: In bytes
 LARGEST: Final = 4096
 _DIGITS: Final = 16
@@ -49,6 +50,11 @@ class Destination(NamedTuple):
                 return
             lines = [_VERSION, self.fingerprint, self.place]
             folder.write(NAME, "\n".join(lines).encode("utf-8", "replace"))
+        if lines and lines[0] != _VERSION and lines[0].startswith(_ANY_VERSION):
+            raise StoreUnreadable(
+                f"The spool {folder.path} was made by another version of otelflow, as the file {NAME} in it says: name "
+                "another folder in OTELFLOW_SPOOL_DIR; 'otelflow ship' of that version sends what waits there"
+            )
         if lines[:2] != [_VERSION, self.fingerprint]:
             owner = lines[2] if len(lines) > 2 else "another endpoint"
             raise StoreUnreadable(

@@ -202,7 +202,7 @@ class Spool:
         if self._shipper is None:
             return True
         # A host's provider asks when a child leaves, too: the spool's own end follows, and waits for nobody silent.
-        if self.is_shut_down or shutdown.is_child_leaving():
+        if self.is_shut_down or shutdown.is_child_leaving() or self.deferred.is_locked_here:
             return not self.waiting
         seconds, worker = timeout_millis / 1_000, self.worker
         has_thread = worker.thread is not None or worker.start_thread()
@@ -215,29 +215,30 @@ class Spool:
             return
         self.is_shut_down = True
         self.writer.close()
-        if self._shipper is None:
-            self.worker.close()
+        is_locked_here, shipper, worker = self.deferred.is_locked_here, self._shipper, self.worker
+        if shipper is None:
+            worker.close_soon() if is_locked_here else worker.close()
             self._settle()
             return
         is_done = False
         try:
             with shutdown.waiting():
-                is_done = deliver_last(self.worker, self._shipper, self._answers, lambda: self.waiting)
+                is_done = not is_locked_here and deliver_last(worker, shipper, self._answers, lambda: self.waiting)
         finally:
             if not is_done:  # also after Ctrl-C; the thread ends after the request that is on its way
                 self._early_until = float("inf")
-                self.worker.close_soon()
+                worker.close_soon()
                 self._settle()
         if is_done:
             self._is_settled = True
-            self.worker.close()
+            worker.close()
             if self._memory:  # another thread was about to end something
                 self._settle()
-            self._shipper.close()
+            shipper.close()
             self.writer.is_watched = False
             return
         if self.waiting and self.directory is not None:
-            self._warnings.left(self.waiting, self._shipper.failure)
+            self._warnings.left(self.waiting, shipper.failure)
         self.deferred.tell()
 
     def _settle(self) -> None:
@@ -362,8 +363,7 @@ class Spool:
         if outcome.vanished:
             self._lose("vanished", outcome.vanished)
         if self._shipper is not None and self._shipper.delivery.arrivals and not self._is_answer_noted:
-            self._is_answer_noted = True
-            self._early_until = 0.0
+            self._is_answer_noted, self._early_until = True, 0.0
             self._answers.note(has_answered=True)
         # Of what others have left there may be very much; what is new here may wait for a batch.
         self._due_size = 0 if self._shipper is not None and self._shipper.has_others else self._batch_size

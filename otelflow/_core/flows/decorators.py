@@ -4,7 +4,7 @@ import functools
 import sys
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, Never, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, ParamSpec, TypeVar, Unpack, overload
 
 from otelflow._core.flows.calls import call_of, caller
 from otelflow._core.flows.declared import declare_flow
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# As a call of the class does, which takes longer
+_new_object: Final = object.__new__
+_begin: Final = FlowState.__init__
+
 
 def _flow_of(definition: Definition, options: dict[str, Any]) -> Callable[..., Flow[Any]]:
     """Return what ``@flow`` puts in the place of a function."""
@@ -55,20 +59,21 @@ def _flow_of(definition: Definition, options: dict[str, Any]) -> Callable[..., F
         bounded_name(planned.name), definition.target, plan.objective, plan.buckets, options.get("task_runner")
     )
 
-    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow[Any]:
-        flow: Flow[Any] = object.__new__(Flow)  # as the plan: its __init__ would take three times as long to find that
+    def set_up(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[FlowState, Flow[Any]]:
+        flow: Flow[Any] = _new_object(Flow)  # as the plan: its __init__ would take three times as long to find that
         data = fresh_copy(options.get("data") or {})
-        state = FlowState(flow, planned.name, fixed_id or new_flow_id(), planned.own_config, data, planned.options)
+        state: FlowState = _new_object(FlowState)
+        _begin(state, flow, planned.name, fixed_id or new_flow_id(), planned.own_config, data, planned.options)
         state.is_named, state.has_fixed_id, state.is_plain = planned.is_named, planned.has_fixed_id, True
         state.definition, state.args, state.kwargs = definition, args, kwargs
         object.__setattr__(flow, "flow_state", state)
         if attributes:
             vars(flow).update(attributes)
-        return flow
+        return state, flow
 
     def new_flow(args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Flow[Any]:
-        flow = set_up(args, kwargs)
-        flow.flow_state.set_up_at(frame, flow.flow_state.name)
+        state, flow = set_up(args, kwargs)
+        state.set_up_at(frame, state.name)
         return flow
 
     def resume(run_id: str) -> Flow[Any]:
@@ -76,12 +81,12 @@ def _flow_of(definition: Definition, options: dict[str, Any]) -> Callable[..., F
         from otelflow._core.flows import resuming  # noqa: PLC0415 few flows are resumed
 
         attempt, call = resuming.attempt_of(definition, run_id, definition.name)
-        flow = set_up(*call)
+        _, flow = set_up(*call)
         go_on(flow, attempt, call, run_id, caller())
         return flow
 
     if options.get("execute_on_call"):
-        function = definition.drive(lambda args, kwargs: new_flow_run(set_up(args, kwargs), definition))
+        function = definition.drive(lambda args, kwargs: new_flow_run(set_up(args, kwargs)[1], definition))
     else:
         function = call_of(new_flow)
     vars(function)["execute"] = functools.partial(refuse_execute, definition)
@@ -154,7 +159,7 @@ def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., A
     target = definition.target
 
     def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExecutedRun:
-        call = Task.__new__(Task)  # each call makes one: its __init__ would take twice as long to find the same
+        call: Task = _new_object(Task)  # each call makes one: its __init__ would take twice as long to find the same
         call.task_definition, call.task_target, call.task_name = definition, target, name
         call.task_args, call.task_kwargs = args, kwargs
         call.task_id = task_id or new_id("task_id__")

@@ -41,9 +41,8 @@ class ExecutedRun(Run):
     definition: Definition
     links: "Sequence[SpanContext]"
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         if self.task is None:
             return f"{semconv.FLOW_SPAN}{self.flow_name}"
         return f"{semconv.TASK_SPAN}{self.task_name}"
@@ -57,12 +56,11 @@ class ExecutedRun(Run):
         """Return what ``execute()`` returns when the run ends later, with *value*, which is a flow's until then."""
         if self.task is not None:
             return value
-        self.flow.flow_state.return_value = value
+        self.flow_state.return_value = value
         return self.flow
 
-    @property
     def code_name(self) -> str:
-        """The qualified name of the function that it runs."""
+        """Return the qualified name of the function that it runs."""
         return self.definition.code_name
 
     @property

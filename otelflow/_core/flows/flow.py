@@ -65,7 +65,7 @@ _METHODS: Final = (classmethod, functools.partialmethod, functools.singledispatc
 def _new_run(flow: "Flow[Any]") -> "ExecutedRun | Flow[Any]":
     """Return the next run of *flow*, or a generator flow itself, which begins when its value is iterated."""
     state = flow.flow_state
-    definition = _definition(flow)
+    definition = state.definition or _definition(flow)
     state.expect_no_run()
     if definition.is_generator:
         state.return_value = definition.drive(lambda _args, _kwargs: new_flow_run(flow, definition))()

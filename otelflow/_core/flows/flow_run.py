@@ -16,7 +16,6 @@ from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, enter, leave, open_run_here, parent_here
 from otelflow._core.runs.endings import Ending
 from otelflow._core.runs.run import Conduct, Run
-from otelflow._core.runs.spans import end_of
 from otelflow._core.text.safe_str import bounded_name
 
 if TYPE_CHECKING:
@@ -45,11 +44,12 @@ class Block(Run):
     __slots__ = ("around", "failed_tasks", "session")
 
     def __init__(self, flow: "HeldFlow", around: "Block | None") -> None:
-        super().__init__(None, flow.flow_state.settings())
+        state = flow.flow_state
+        super().__init__(None, state.settings())
         self.around = around
         self.failed_tasks = 0
         self.session = None
-        self.flow = flow
+        self.flow, self.flow_state = flow, state
         self.flow_run = self
         self.flow_name = bounded_name(name_of(flow))
         self.flow_run_id = bounded_name(id_of(flow))
@@ -91,7 +91,7 @@ class _FlowConduct(Conduct):
 
     def opened(self, run: ExecutedRun) -> None:
         """Say that the flow is executed."""
-        run.flow.flow_state.started_ns = run.started_ns
+        run.flow_state.started_ns = run.started_ns
         messages.log_lifecycle(run, logging.DEBUG, messages.created(run.flow_run_id or "", run.flow_name or ""))
         messages.log_lifecycle(run, logging.DEBUG, messages.EXECUTING_FLOW, run.flow_run_id)
 
@@ -99,12 +99,11 @@ class _FlowConduct(Conduct):
         """Keep value, error and duration on the flow; what it returns is a result, also when it is falsy."""
         if run.fragment:
             print_capture.finish(run)
-        flow, ending = run.flow, run.ending
-        state = flow.flow_state
-        if not run.is_generator:
+        state, ending = run.flow_state, run.ending
+        if not run.definition.is_generator:
             state.return_value = value
         state.status, state.error, state.duration = ending.result, ending.error, run.duration
-        state.ended_ns = now = end_of(run)
+        state.ended_ns = now = run.ended_ns
         state.run = None
         if ending.error is not None:
             text = ending.error_message or ending.error_type
@@ -127,6 +126,9 @@ class _FlowConduct(Conduct):
 
 _CONDUCT: Final = _FlowConduct()
 
+_new_object: Final = object.__new__
+_begin: Final = Run.__init__
+
 
 def new_flow_run(flow: "HeldFlow", definition: Definition) -> ExecutedRun:
     """Return the next run of *flow*, which is to run what *definition* knows."""
@@ -140,11 +142,12 @@ def new_flow_run(flow: "HeldFlow", definition: Definition) -> ExecutedRun:
             state.id = new_flow_id()
     state.used_id = state.id
     name = bounded_name(name_of(flow))
-    run = ExecutedRun(parent, state.settings())
+    run: ExecutedRun = _new_object(ExecutedRun)  # as in new_task_run()
+    _begin(run, parent, state.settings())
     run.kind, run.failed_tasks, run.session, run.links = "flow", 0, None, ()
     run.conduct = _CONDUCT if definition.hooks is None else definition.hooks.conduct(_CONDUCT)
     run.flow_name = name
-    run.flow = flow
+    run.flow, run.flow_state = flow, state
     run.flow_run = run
     run.flow_run_id = bounded_name(id_of(flow))
     run.definition, run.args, run.kwargs = definition, state.args, state.kwargs

@@ -204,7 +204,8 @@ class FlowState:
 
     def set_up_at(self, frame: FrameType, flow_name: str) -> None:
         """Remember the line that set the flow up: until it runs, that is where ``execute()`` is missing."""
-        self.expect_no_run()
+        if self.set_up is not None:  # it was set up before, and not run
+            self.expect_no_run()
         if self.block is None:  # tasks inside its block belong to it without a run
             # The code alone: a bound method would keep the flow.
             target = None if self.definition is None else getattr(self.definition.target, "__code__", None)

@@ -58,9 +58,8 @@ class MapRun(Run):
                 parent.recorded = {}
             self.recorded = parent.recorded
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         return semconv.MAP_SPAN + self._name
 
     def attributes(self) -> dict[str, Any]:

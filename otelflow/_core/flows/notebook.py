@@ -31,7 +31,7 @@ class _Remembered:
 
     def __init__(self, run: Run, number: int, parent: int) -> None:
         self.number, self.parent = number, parent
-        self.name, self.started_ns, self.ended_ns = run.span_name, run.started_ns, 0
+        self.name, self.started_ns, self.ended_ns = run.span_name(), run.started_ns, 0
         self.attributes = run.attributes()
         self.failure: str | None = None
         self.journal = Journal()
@@ -85,7 +85,7 @@ class _Notebook(State, observers.Observer):
         else:
             runs.left_out += 1
         if run.kind == "flow":
-            run.flow.flow_state.tree = Tree(runs, remembered.number)
+            run.flow_state.tree = Tree(runs, remembered.number)
 
     def entry_added(self, run: Run, entry: Entry) -> None:
         """Remember a message, an artifact or a result."""
@@ -98,7 +98,7 @@ class _Notebook(State, observers.Observer):
         remembered = self.open.pop(id(run), None)
         if remembered is None:
             return
-        remembered.ended_ns = spans.end_of(run)
+        remembered.ended_ns = run.ended_ns
         ending = run.ending
         # What has reached a span by now is there, too; without a provider there is none.
         remembered.attributes |= getattr(run.span, "attributes", None) or {}
@@ -106,7 +106,7 @@ class _Notebook(State, observers.Observer):
         remembered.entries = list(remembered.journal.events(remembered.ended_ns))
         remembered.journal = Journal()
         if run.kind and run.definition.capture_return_value:  # type: ignore[attr-defined]
-            value = run.task.task_return_value if run.task is not None else run.flow.flow_state.return_value
+            value = run.task.task_return_value if run.task is not None else run.flow_state.return_value
             if value is not None:
                 remembered.attributes[semconv.RUN_RETURN_VALUE] = recorded(value, settings().value_limit)
         if ending.error is not None:

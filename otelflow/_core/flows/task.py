@@ -274,6 +274,7 @@ def _run_of_entries(task: Task, around: Run | None = None) -> Run:
         return own if run is None or run.task is not task else run
     run = Run(None, settings(), task, task.task_name, task.task_id)
     run.flow = task.task_flow
+    run.flow_state = None if run.flow is None else run.flow.flow_state
     run.has_ended = vars(task).get("duration") is not None and provider.span_maker() is not None
     return run
 
@@ -288,9 +289,9 @@ class _TaskConduct(Conduct):
         if run.links:
             spans.link_to_each(run.span, run.links)
         # As log_lifecycle() does for most programs: a call for each of its two lines takes a twentieth of a task.
-        if run.flow is not None and run.settings.logs_for_flow_only and not observed.lifecycle:
+        if run.flow_state is not None and run.settings.logs_for_flow_only and not observed.lifecycle:
             line = (now, _DEBUG, messages.EXECUTING_TASK, run.task_name, run.task_run_id)
-            run.flow.flow_state.log.append(line)
+            run.flow_state.log.append(line)
         else:
             messages.log_lifecycle(run, _DEBUG, messages.EXECUTING_TASK, run.task_name, now)
 
@@ -311,9 +312,9 @@ class _TaskConduct(Conduct):
                 messages.print_traceback(error)  # one that comes out is printed by the flow that it ends
         elif value is not None or own.print_none_return_value:
             is_captured = run.definition.capture_return_value
-            if run.flow is not None and own.logs_for_flow_only and not observed.lifecycle:  # see opened()
+            if run.flow_state is not None and own.logs_for_flow_only and not observed.lifecycle:  # see opened()
                 line = (clock.time_ns(), _DEBUG, messages.TASK_VALUE, value, run.task_run_id)
-                run.flow.flow_state.log.append(line)
+                run.flow_state.log.append(line)
             else:
                 messages.log_lifecycle(run, _DEBUG, messages.TASK_VALUE, value, is_private=not is_captured)
             if is_captured and run.is_recording:
@@ -324,25 +325,28 @@ class _TaskConduct(Conduct):
 
 _CONDUCT: Final = _TaskConduct()
 
+# As a call of the class does, which takes longer
+_new_object: Final = object.__new__
+_begin: Final = Run.__init__
+
 
 def new_task_run(task: Task, definition: Definition) -> ExecutedRun:
     """Return the next run of *task*, which is to run what *definition* knows."""
-    run: ExecutedRun = ExecutedRun.__new__(ExecutedRun)  # as a call of the class does, which takes longer
+    run: ExecutedRun = _new_object(ExecutedRun)
     parent = current_run()
     if parent is None and task.flow_reference is not None and (own := task.flow_reference()) is not None:
         parent = Block(own, None)  # what the user has put it in
     if parent is None:
-        Run.__init__(run, None, settings(), task, task.task_name, task.task_id)
+        _begin(run, None, settings(), task, task.task_name, task.task_id)
         if open_runs.is_any():
             flows.thread_pool.warn_if_in_pool(task.task_name)
     else:
         settings_here = parent.settings
         if parent.is_closed:
             parent = parent_here()
-        Run.__init__(run, parent, settings_here, task, task.task_name, task.task_id)
-        flow = run.flow
-        if flow is not None:
-            state = flow.flow_state
+        _begin(run, parent, settings_here, task, task.task_name, task.task_id)
+        state = run.flow_state
+        if state is not None:
             task.flow_reference = state.reference
             if settings_here.add_task_to_self:
                 state.executed_tasks.append(task)

@@ -296,7 +296,7 @@ def add_artifact(
     artifact = Artifact(run, key, artifact_type, description)
     artifact.take(data)
     if run.flow is not None:
-        run.flow.flow_state.artifacts.append(artifact)
+        run.flow_state.artifacts.append(artifact)
     observers.tell_entry(run, artifact)
     return artifact
 
@@ -309,7 +309,7 @@ def add_result(run: Run, key: str | None, description: object, *, ended_ns: int 
     else:
         _ = result.description  # as it is now
     if run.flow is not None:
-        run.flow.flow_state.results.append(result)
+        run.flow_state.results.append(result)
     observers.tell_entry(run, result)
     return result
 

@@ -235,6 +235,9 @@ class Flow_Run__Event(_Record):
         }
 
 
+_new_object: Final = object.__new__
+
+
 def new_event(
     event_type: Flow_Run__Event_Type,
     event_data: Flow_Run__Event_Data | None,
@@ -242,7 +245,7 @@ def new_event(
     make_data: Callable[[], Flow_Run__Event_Data] | None = None,
 ) -> Flow_Run__Event:
     """Return an event of now (or of *time_unix_nano*) with an id of its own; *make_data* is called by who reads it."""
-    event = Flow_Run__Event.__new__(Flow_Run__Event)  # every run makes some: its __init__ takes twice as long
+    event: Flow_Run__Event = _new_object(Flow_Run__Event)  # every run makes some: its __init__ takes twice as long
     event.event_type = event_type
     event._data, event._make_data = event_data, make_data  # noqa: SLF001 as __init__ does
     event.time_unix_nano = time_unix_nano or clock.time_ns()

@@ -159,7 +159,7 @@ class Flow_Events:
 #: OSBot's hub: every run of this process is heard here.
 flow_events: Final = Flow_Events()
 
-_Audience = dict[Flow_Run__Event_Type, tuple[RunListener, ...]]
+_Audience = dict[Flow_Run__Event_Type, tuple[tuple[RunListener, Callable[[Flow_Run__Event], Any]], ...]]
 
 
 class _Listeners(State):
@@ -185,7 +185,7 @@ class _Listeners(State):
         """Drive *listeners*, and no others."""
         self.listeners = listeners
         self.audience = {
-            event_type: tuple(listener for listener in listeners if listener.wants(event_type))
+            event_type: tuple((listener, listener.notify) for listener in listeners if listener.wants(event_type))
             for event_type in Flow_Run__Event_Type
         }
 
@@ -317,17 +317,17 @@ def _announce(
     if entry is not None:  # which may have another state soon
         moment = entry.time_ns
         if run.is_closed and run.is_open:  # it ends: what it says at its end is told first, and is no later than that
-            moment = min(moment, spans.end_of(run))
+            moment = min(moment, run.ended_ns)
         event = new_event(event_type, _event_data(run, entry, None), moment)
     else:
         if ending is not None:
-            moment += round(run.duration * 1_000_000_000)
+            moment = run.ended_ns
         event = new_event(event_type, None, moment, functools.partial(_event_data, run, None, ending))
     references = sys.getrefcount(event)
-    if is_captured and run.flow is not None:
-        run.flow.flow_state.captured_events.append(event)
-    for listener in audience:
-        guarded(listener, listener.notify, event)
+    if is_captured and run.flow_state is not None:
+        run.flow_state.captured_events.append(event)
+    for listener, notify in audience:
+        guarded(listener, notify, event)
     if _driven.is_hub_heard:
         flow_events.notify(event)
     # Most listeners read little or nothing of an event, and its data would take longer than all the rest. Who keeps the
@@ -360,17 +360,18 @@ def _event_data(run: Run, entry: Entry | None, ending: Ending | None) -> Flow_Ru
 
 def guarded(listener: object, call: Callable[[A], B], about: A) -> B | None:
     """Call *listener* with *about*; an exception is counted and gives None. It hears no event that it causes."""
-    calling = observers.calling.listeners
+    of_thread = observers.calling.__dict__  # Python looks for the thread once, and not at each attribute
+    calling = of_thread.get("listeners", ())
     if calling and any(called is listener for called in calling):
         return None
-    observers.calling.listeners = (*calling, listener)
+    of_thread["listeners"] = (*calling, listener)
     try:
         value = call(about)
     except BaseException as error:  # noqa: BLE001 foreign code, which may raise anything, and must not break a run
         losses.listener_failed(name_of(listener), error)
         return None
     finally:
-        observers.calling.listeners = calling
+        of_thread["listeners"] = calling
     if value is not None and inspect.iscoroutine(value):  # a hook of a listener that only the SDK drives
         value.close()
         name = name_of(listener)

@@ -18,7 +18,6 @@ from otelflow._core.runs import log_records, observers
 from otelflow._core.runs.bounded import BoundedLog, Bounds
 from otelflow._core.runs.observers import observed
 from otelflow._core.runs.run import Run
-from otelflow._core.runs.spans import end_of
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import bounded_name, comes_from_outside, without_ansi
 
@@ -169,12 +168,12 @@ def write(
         own_id = "" if task_run_id is None else bounded_name(task_run_id)  # it may be anything
         now = clock.time_ns()
         if run.is_closed and run.is_open:  # the rest of a printed line, which was printed before
-            now = min(now, end_of(run))
+            now = min(now, run.ended_ns)
         # That of a log record is by another clock, if a program has put one in the place of Python's.
         moment = time_ns if run.started_ns <= time_ns <= now else now
         line = _new_line((moment, level, text, _PLAIN, own_id or run.task_run_id))
         if run.flow is not None and run.settings.log_to_memory:
-            run.flow.flow_state.log.append(line)
+            run.flow_state.log.append(line)
         if run.settings.log_to_console and not printed:
             to_stderr(for_console(line, has_colors=shows_colors(sys.stderr)))
         observers.tell_entry(run, line)
@@ -193,14 +192,14 @@ def log_lifecycle(
     The span shows this already, so the line is written on it only at level DEBUG, and never if *is_private*: a value
     that is not to be recorded. Each run logs two lines or more: nothing is done here that is not needed.
     """
-    own, flow = run.settings, run.flow
+    own, state = run.settings, run.flow_state
     if own.logs_for_flow_only and not observed.lifecycle:
-        if flow is not None:
-            flow.flow_state.log.append((time_ns or clock.time_ns(), level, template, argument, run.task_run_id))
+        if state is not None:
+            state.log.append((time_ns or clock.time_ns(), level, template, argument, run.task_run_id))
     elif own.logging_enabled:
         line = _new_line((time_ns or clock.time_ns(), level, template, argument, run.task_run_id))
-        if flow is not None and own.log_to_memory:
-            flow.flow_state.log.append(line)
+        if state is not None and own.log_to_memory:
+            state.log.append(line)
         if own.log_to_console:
             to_stderr(for_console(line, has_colors=shows_colors(sys.stderr)))
         if own.message_level == _LOWEST and not is_private:
@@ -215,7 +214,7 @@ _LOWEST: Final = "DEBUG"
 def leave_out(run: Run, count: int) -> None:
     """Count *count* messages of *run* that are not kept."""
     if run.flow is not None and run.settings.log_to_memory:
-        run.flow.flow_state.log.leave_out(count)
+        run.flow_state.log.leave_out(count)
     if run.is_recording:
         journal.journal_of(run).leave_out(semconv.MESSAGE_EVENT, count)
 

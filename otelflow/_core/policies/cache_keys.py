@@ -143,7 +143,7 @@ def inputs_of(run: Run) -> dict[str, Any]:
 
 def code_name_of(run: Run) -> str:
     """Return the qualified name of the function of *run*, with what tells its module from all others."""
-    return imported_name(run.code_name or "")
+    return imported_name(run.code_name() or "")
 
 
 def source_of(run: Run) -> str:

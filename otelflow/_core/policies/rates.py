@@ -70,12 +70,12 @@ class Rate:
 
     def reserve(self, content: "_Content", began: float, timeout: float | None) -> float:
         now = clock.steady()
-        count, oldest, moments = content.read(self.count)
+        oldest, moments = content.read(self.count)
         moment = max(now, moments[oldest] + self.seconds)
         if timeout is not None and moment > now and moment - began > timeout:
             raise LimitTimeout(self.name, self.words, timeout)
         moments[oldest] = moment
-        content.write(count, (oldest + 1) % count, oldest, moments)
+        content.write((oldest + 1) % self.count, oldest, moments)
         return moment
 
     @contextmanager
@@ -104,8 +104,8 @@ class _Content:
     def __init__(self, name: str, descriptor: int | None) -> None:
         self._name, self._descriptor = name, descriptor
 
-    def read(self, count: int) -> tuple[int, int, list[float]]:
-        """Return *count*, the number of the oldest moment, and *count* moments: those of the file, cut or filled up."""
+    def read(self, count: int) -> tuple[int, list[float]]:
+        """Return the number of the oldest moment, and *count* moments: those of the file, cut or filled up."""
         content = _memory.contents.get(self._name, b"")
         if self._descriptor is not None and not content:
             most = _HEAD.size + max(count, 10_000) * _MOMENT.size + 1
@@ -118,13 +118,13 @@ class _Content:
             if is_whole and abs(start - _start_of_clock()) < _SAME_START:
                 moments = [moment for (moment,) in _MOMENT.iter_unpack(content[_HEAD.size :])]
         if len(moments) == count:
-            return count, oldest, moments
+            return oldest, moments
         newest_last = [*moments[oldest:], *moments[:oldest]][-count:]
-        return count, 0, [*[_NEVER] * (count - len(newest_last)), *newest_last]
+        return 0, [*[_NEVER] * (count - len(newest_last)), *newest_last]
 
-    def write(self, count: int, oldest: int, changed: int, moments: list[float]) -> None:
+    def write(self, oldest: int, changed: int, moments: list[float]) -> None:
         """Write the moments to the file, or keep them in memory where that is not possible (any more)."""
-        head = _HEAD.pack(count, oldest, _start_of_clock())
+        head = _HEAD.pack(len(moments), oldest, _start_of_clock())
         if self._descriptor is not None:
             try:
                 self._write_file(self._descriptor, head, changed, moments)

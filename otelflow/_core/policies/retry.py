@@ -41,9 +41,8 @@ class Attempt(Run):
         self.is_followed = not is_last
         self.parameters = {semconv.ATTEMPT_NUMBER: number, semconv.ATTEMPT_DELAY: delay}
 
-    @property
     def span_name(self) -> str:
-        """The name of its span."""
+        """Return the name of its span."""
         return self._span_name
 
     @property
@@ -116,7 +115,7 @@ class _Call:
             close_run(attempt, ending)
         if delay is not None:
             self._delay = delay
-            self.log(attempt.span_name.removeprefix(semconv.ATTEMPT_SPAN), ending, delay)
+            self.log(attempt.span_name().removeprefix(semconv.ATTEMPT_SPAN), ending, delay)
         return delay
 
     def delay_after(self, error: BaseException) -> float | None:

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Tracer, TracerProvider
 
 from otelflow import semconv
-from otelflow._core.process import losses, shutdown
+from otelflow._core.process import forks, losses, shutdown
 from otelflow._core.process.environment import SWITCH
 from otelflow._core.process.process import State
 from otelflow._core.process.settings import settings
@@ -69,17 +69,18 @@ class _Provider(State):
     span_maker: "SpanMaker | None"
     override: TracerProvider | None
     proxy: TracerProvider | None
-    take_first_flow: bool
     is_configured: bool
     # The threads that ask a provider for a tracer right now
     asking: set[int]
+    # What sets telemetry up when the first run finds that nobody has
+    configure: Callable[[], None] | None
 
     def reset(self) -> None:
         """Use the global provider, whichever it is by then."""
         self.provider = self.span_maker = self.override = self.proxy = None
-        self.take_first_flow = True
         self.is_configured = False
         self.asking = set()
+        self.configure = None
 
     def begin_anew(self) -> None:
         """Ask again in a child: no other thread of the parent is there."""
@@ -87,6 +88,7 @@ class _Provider(State):
 
 
 _chosen: Final = _Provider()
+_lock: Final = forks.new_lock()
 
 
 def use_provider(provider: TracerProvider | None) -> TracerProvider | None:
@@ -123,6 +125,11 @@ def prepare() -> None:
 def expect_no_configure() -> None:
     """Say nothing of variables that only ``configure()`` reads: the program sets its telemetry up another way."""
     _chosen.is_configured = True
+
+
+def configure_with_first_run(configure: Callable[[], None] | None) -> None:
+    """Call *configure*, once, if the first run finds that nobody has configured OpenTelemetry (None: nothing)."""
+    _chosen.configure = configure
 
 
 def span_maker() -> "SpanMaker | None":
@@ -173,6 +180,15 @@ def _maker_of(provider: TracerProvider) -> "SpanMaker | None":
 
 
 def _ask(provider: TracerProvider) -> "SpanMaker | None":
+    if _chosen.configure is not None and type(provider) is trace.ProxyTracerProvider:
+        with _lock:
+            configure = _chosen.configure
+            try:
+                if configure is not None:
+                    configure()
+            finally:
+                _chosen.configure = None
+        provider = trace.get_tracer_provider()
     if provider is not _chosen.provider:
         shutdown.end_open_runs_at_exit()
         if type(provider) is trace.ProxyTracerProvider:
@@ -218,7 +234,14 @@ _READ_BY_CONFIGURE: Final = (
 )
 
 
-def take_first_flow() -> bool:
-    """Tell whether no flow has asked before."""
-    is_first, _chosen.take_first_flow = _chosen.take_first_flow, False
-    return is_first
+class _FirstFlow(State):
+    """Whether the first flow of this process is to come, which goes on with the trace that the environment names."""
+
+    is_to_come: bool
+
+    def reset(self) -> None:
+        """Have had none."""
+        self.is_to_come = True
+
+
+first_flow: Final = _FirstFlow()

@@ -6,7 +6,7 @@ from here. These are no dataclasses, since making those would lengthen every imp
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from otelflow._core.process.environment import SWITCH
 from otelflow._core.text.regex import split_patterns
@@ -305,7 +305,13 @@ SETTINGS_OF_TASKS: Final = {name: setting for name, setting in SETTINGS.items() 
 _DEFAULTS: Final = {name: setting.default for name, setting in SETTINGS.items()}
 
 
-class Settings(ProcessSettings):
+if TYPE_CHECKING:
+    _Fields = ProcessSettings
+else:  # CPython is quick with an attribute of an object only where its class has none of that name
+    _Fields = object
+
+
+class Settings(_Fields):
     """The settings in force, each an attribute: *values*, and for the others the defaults.
 
     *origins* says of *values* where each came from.

@@ -124,7 +124,12 @@ class Worker:
                     pass
                 self._has_ended = True
                 return True
-            thread.join(shutdown.seconds_left(self.shutdown_timeout + _JOIN_SECONDS))
+            seconds = shutdown.seconds_left(self.shutdown_timeout + _JOIN_SECONDS)
+            if self.lock._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 as Condition does
+                # A signal handler closes it while this thread holds the lock, without which its thread cannot end.
+                self.changed.wait_for(lambda: self._has_ended, seconds)
+                seconds = _JOIN_SECONDS if self._has_ended else 0.0
+            thread.join(seconds)
         return not thread.is_alive()
 
     def close_soon(self) -> None:

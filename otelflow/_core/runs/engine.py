@@ -75,7 +75,8 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: 
         run.started_ns, run.clock = clock.time_ns(), clock.perf_counter()
     duration = clock.perf_counter() - run.clock
     run.ending = ending
-    run.duration = duration if duration > 0 else 0.0  # a test may have put back this clock, too
+    run.duration = duration = duration if duration > 0 else 0.0  # a test may have put back this clock, too
+    run.ended_ns = run.started_ns + int(duration * 1e9 + 0.5)  # round() takes three times as long
     run.is_closed = True
     leave(run)  # before anything that may take long or fail: the caller's run is current again
     is_inherited = run.clock < fork.clock  # its parent process ends and reports it
@@ -86,7 +87,9 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: 
     finally:
         try:
             if not is_inherited and (run.span is not INVALID_SPAN or ending.error is not None):
-                _report_end(run, ending)
+                spans.end(run)
+                if ending.error is not None:
+                    _report_error(run, ending.error, ending)
         except RecursionError:
             spans.unended.chain = run, False, spans.unended.chain
         except Exception as error:  # noqa: BLE001 observers are told of the end all the same
@@ -165,7 +168,7 @@ def _find_recorded(run: Run, error: BaseException) -> None:
     above = run.parent
     while above is not None:
         if spans.is_recorded(above, error):
-            run.recorded = {id(error): (error, spans.origin(above, error) or run.span_name)}
+            run.recorded = {id(error): (error, spans.origin(above, error) or run.span_name())}
         above = above.parent
 
 
@@ -225,15 +228,11 @@ def end_open_runs() -> None:
 shutdown.runs_end_with(end_open_runs)
 
 
-def _report_end(run: Run, ending: Ending) -> None:
-    """End the span, emit the error as a log record if that is wanted, and tell the parent that it is recorded here.
+def _report_error(run: Run, error: BaseException, ending: Ending) -> None:
+    """Emit *error* as a log record if that is wanted, and tell the parent that it is recorded here.
 
     With neither a span nor a log record, it is left to the parent to record it.
     """
-    spans.end(run)
-    error = ending.error
-    if error is None:
-        return
     is_logged, is_recorded = settings().events != "span", spans.is_recorded(run, error)
     if is_logged and not is_recorded:
         log_records.emit_exception(run)
@@ -244,7 +243,7 @@ def _report_end(run: Run, ending: Ending) -> None:
         parent.recorded = {}
     if len(parent.recorded) < _REMEMBERED:
         # One attempt is no place of its own: it was in the task or flow that is tried.
-        parent.recorded[id(error)] = (error, spans.origin(run, error) or (run.span_name if run.kind else ""))
+        parent.recorded[id(error)] = (error, spans.origin(run, error) or (run.span_name() if run.kind else ""))
 
 
 def _report_failure(run: Run, moment: str, error: Exception) -> None:

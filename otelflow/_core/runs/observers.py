@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from otelflow._core.process import forks, losses
 from otelflow._core.process.process import State
@@ -117,14 +117,17 @@ def tell_lost(run: LostRun) -> None:
     tell(observed.lost, run)
 
 
-def tell(methods: tuple[Callable[..., None], ...], *about: Any) -> None:
-    """Call *methods* of observers, such as ``observed.started``, with *about*."""
+def tell(methods: tuple[Callable[..., None], ...], run: Run | LostRun, entry: Entry | None = None) -> None:
+    """Call *methods* of observers, such as ``observed.started``, with *run*, and with *entry* if there is one."""
     for method in methods:
         try:
-            method(*about)
+            if entry is None:
+                method(run)
+            else:
+                method(run, entry)
         except Exception as error:  # an observer must not break the run
             if comes_from_outside(error):  # it only fell into this one
-                tell(methods[methods.index(method) + 1 :], *about)
+                tell(methods[methods.index(method) + 1 :], run, entry)
                 raise
             losses.listener_failed(type(getattr(method, "__self__", method)).__name__, error)
 

@@ -49,8 +49,9 @@ def start(run: Run, span_maker: "provider.SpanMaker") -> None:
     """Give *run* the span that *span_maker* makes, if it does."""
     try:
         parent = run.parent
-        context = _environment_parent() if parent is None and run.kind == "flow" else None
-        span = run.span = span_maker.start(run.span_name, context, run.attributes, run.started_ns)
+        is_first = parent is None and provider.first_flow.is_to_come and run.kind == "flow"
+        context = _environment_parent() if is_first else None
+        span = run.span = span_maker.start(run.span_name(), context, run.attributes, run.started_ns)
         if span.is_recording():
             run.is_recording = True
             made_spans = None if parent is None else parent.made_spans
@@ -71,7 +72,7 @@ def end(run: Run) -> None:
         return  # there is nothing to end
     quick_end: Callable[[Span, str, int, int | None], None] | None = None
     made_spans: int | None = None
-    ended_ns = end_of(run)
+    ended_ns = run.ended_ns
     parent, ending = run.parent, run.ending
     try:
         if run.is_recording:
@@ -106,7 +107,7 @@ def end_unended() -> None:
             if run.is_recording and run.span.is_recording():
                 ending = getattr(run, "ending", None)  # it may have come no further than its start
                 run.span.set_attribute(semconv.RUN_RESULT, semconv.ERROR if ending is None else ending.result)
-                run.span.end(end_of(run))
+                run.span.end(run.ended_ns)
             elif has_ended:
                 losses.lost("traces", "end_failed")
         except RecursionError:
@@ -142,11 +143,6 @@ def _add_up(run: Run, span: Span) -> int | None:
     if context is not None:
         trace_address.remember(context.trace_id)
     return None if run.made_spans is None else next(run.made_spans)
-
-
-def end_of(run: Run) -> int:
-    """Return when *run* ended, in nanoseconds since the epoch: the clock of the system may have been set meanwhile."""
-    return run.started_ns + round(run.duration * 1_000_000_000)
 
 
 def _describe_error(run: Run, span: Span, error: BaseException, ended_ns: int) -> None:
@@ -248,7 +244,9 @@ def _environment_parent() -> "Context | None":
 
     ``OTEL_PROPAGATORS`` says in which form: ``TRACEPARENT`` unless it is set.
     """
-    if not provider.take_first_flow():
+    # In one step: of two threads that have come here, one has the first flow.
+    is_first, provider.first_flow.is_to_come = provider.first_flow.is_to_come, False
+    if not is_first:
         return None
     traceparent = os.environ.get("TRACEPARENT")
     if not (traceparent or os.environ.get("OTEL_PROPAGATORS")):

@@ -132,7 +132,8 @@ PHRASE: Final = (
 )
 VARIABLE: Final = r"[$:@][A-Za-z_]\w*|(?:[A-Za-z]\w*\.)*[a-z]+(?:_[a-z]+)+|(?:[A-Za-z]\w*\.)+_?[A-Za-z_]+"
 PLACEHOLDER: Final = r"""(?x)
-    \W* | \w{0,4}\*{3,}\w{0,4} | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
+    (?i:(?:your|my|insert|replace)[\-_][a-z\-_]{0,40}(?:key|token|secret|password)[a-z\-_]{0,20})  # "your-api-key-here"
+    | \W* | \w{0,4}\*{3,}\w{0,4} | [xX]+ | \[[A-Z]+\] | %\w+% | \$\d+ | &\w+ | [A-Z][A-Za-z]*:[a-z]+
     | (?:required|nullable|optional|sometimes)\|.*                                               # what a form asks for
     | !(?:Ref|Sub|GetAtt|ImportValue|Select|Join|If|FindInMap|vault|env|reference)\b.*
     | \{\s*"?type"?\s*:.* | \((?:sensitive|known).* | \(\d{1,4}

@@ -21,7 +21,7 @@ STRONG_NAMES: Final = _words(
 )
 #: Under such a name only what looks like a secret is hidden: "session: morning" stays.
 WEAK_NAMES: Final = _words(
-    "pass auth session otp totp pin ssn sig signature sid nonce salt creds "
+    "pass auth session otp totp pin puk ssn sig signature sid nonce salt creds "
     "parola parolă şifre sifre heslo geslo clave chave clé парола"  # elsewhere "word", "key", "motto"
 )
 #: Strong, too; their last words alone are ordinary.
@@ -50,9 +50,9 @@ NAME_ENDINGS: Final = _words(
     "default primary secondary"
 )
 #: Names whose value may be short or a number; under the others that is a count or a position.
-NUMERIC_NAMES: Final = _words("pass pw password passwd passwort passcode pwd pin otp totp cvv cvc ssn code")
+NUMERIC_NAMES: Final = _words("pass pw password passwd passwort passcode pwd pin puk otp totp cvv cvc ssn code")
 #: Of these, only digits are secrets.
-DIGITS_ONLY_NAMES: Final = _words("pin otp totp ssn")
+DIGITS_ONLY_NAMES: Final = _words("pin puk otp totp ssn")
 PASS_NAMES: Final = _words("pass")
 HEADER_NAMES: Final = _words("authorization auth token")
 #: Their values have blanks, and end with the line.
@@ -65,8 +65,8 @@ PASSWORD_NAMES: Final = _words("password passwd passphrase passcode passwort pwd
 #: No name in a text without one of these (in lower case) is a secret's.
 NAME_STEMS: Final = (
     "pass", "key", "token", "auth", "secret", "pwd", "cred", "cookie", "sess", "jwt", "bearer", "dsn", "srf", "sig",
-    "otp", "pin", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer", "pw",
-    "psk",
+    "otp", "pin", "puk", "ssn", "sid", "nonce", "salt", "cv", "mnemonic", "code", "connection", "webhook", "answer",
+    "pw", "psk",
     "mfa", "fa seed", "saml", "phrase", "dockerc", "community", "assertion", "shared", "honeycomb", "kennwort",
     "contrase", "senha", "wachtwoord", "adgangskode", "lösenord", "losenord", "salasana", "hasło", "haslo", "jelsz",
     "парол", "密码", "密碼", "パスワード", "비밀번호",

@@ -9,6 +9,7 @@ A forked child begins to count at zero, under the name of its parent: it pushes 
 import base64
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import ClassVar, Final, Self
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
@@ -26,6 +27,7 @@ from otelflow.metrics._families import Family, families_of, read
 from otelflow.metrics._outputs.metrics_worker import Refusal
 from otelflow.metrics._outputs.output import WorkerOutput, service_of, warn_of_unnamed
 from otelflow_exporters._otlp.answer_times import bounded_opener
+from otelflow_exporters._otlp.proxies import proxy_variable
 
 URL: Final = "http://127.0.0.1:9091"
 _TIMEOUT_SECONDS: Final = 2.0
@@ -128,7 +130,13 @@ class PushOutput(WorkerOutput):
         request = Request(url, data, {**dict(headers), **self._headers}, method=method)  # noqa: S310 it is checked
 
         def send() -> None:
-            bounded_opener().open(request, timeout=timeout).close()
+            try:
+                bounded_opener().open(request, timeout=timeout).close()
+            except (OSError, HTTPException) as error:
+                name = "" if isinstance(error, HTTPError) else proxy_variable(url)
+                if not name:
+                    raise
+                raise ConnectionError(f"by the proxy that {name} names: {error}") from error
 
         return send
 

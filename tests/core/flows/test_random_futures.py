@@ -1,8 +1,6 @@
 """Random graphs of submitted tasks, on every runner, against a simple model of what must come of them."""
 
 import asyncio
-import concurrent.futures
-import multiprocessing
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +9,15 @@ from hypothesis import strategies as st
 from otelflow import flow, task, testing
 from otelflow._core.runs.observers import add_observer, remove_observer
 from otelflow.errors import UpstreamFailed
-from otelflow.runners import InlineTaskRunner, ThreadPoolTaskRunner
+from otelflow.runners import ThreadPoolTaskRunner
 from support.random_graphs import (
     LOCAL,
+    LOCAL_RUNNERS,
     PLACES,
     Ends,
     check,
     check_cancelled,
+    examples,
     execute,
     execute_with_cancellations,
     graphs,
@@ -25,6 +25,8 @@ from support.random_graphs import (
     submitted,
 )
 from support.remote_tasks import Refused, add_up, add_up_later
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # which is asked for
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def ends():
     remove_observer(counter)
 
 
-@pytest.mark.parametrize("runner", [InlineTaskRunner(), ThreadPoolTaskRunner(1), ThreadPoolTaskRunner(4)])
+@pytest.mark.parametrize("runner", LOCAL_RUNNERS)
 @LOCAL
 @given(steps=graphs())
 def test_a_graph_is_what_the_model_says(ends, runner, steps):
@@ -64,17 +66,10 @@ def test_a_graph_of_coroutines_is_what_the_model_says(ends, steps):
     check(steps, run.flow_return_value, trace, run, ends)
 
 
-@settings(LOCAL, max_examples=12)
+@settings(LOCAL, max_examples=examples(12))
 @given(steps=graphs())
 def test_a_graph_in_processes_is_what_the_model_says(ends, processes, steps):
     execute(steps, processes, add_up, ends)
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """A pool that all examples share: to begin one for each would take most of the time."""
-    with concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        yield pool
 
 
 @LOCAL
@@ -83,7 +78,7 @@ def test_what_is_cancelled_or_left_when_the_flow_ends_is_accounted_for(steps, pl
     execute_with_cancellations(steps, places, ThreadPoolTaskRunner(1), fails=fails)
 
 
-@settings(LOCAL, max_examples=12)
+@settings(LOCAL, max_examples=examples(12))
 @given(steps=graphs(), places=PLACES, fails=st.booleans())
 def test_what_is_cancelled_or_left_in_processes_is_accounted_for(processes, steps, places, fails):
     execute_with_cancellations(steps, places, processes, fails=fails)

@@ -4,6 +4,7 @@ import contextvars
 import logging
 import re
 import sys
+import time
 
 import pytest
 
@@ -467,6 +468,27 @@ def test_a_record_that_was_made_of_a_dict_is_a_message_whatever_it_lacks(monkeyp
 
     assert (run.status, run.flow_error) == ("success", None)
     assert [line.plain_text for line in run.log if line.level == logging.WARNING] == ["from elsewhere"]
+
+
+@pytest.mark.parametrize(("shift", "is_kept"), [(-3_600, False), (3_600, False), (0, True)])
+def test_the_time_of_a_record_is_that_of_its_message_when_it_lies_within_the_run(
+    monkeypatch, no_handlers, shift, is_kept
+):
+    monkeypatch.setenv("OTELFLOW_CAPTURE_LOGGERS", "root")
+    no_handlers()
+    logging.getLogger().addHandler(logging.NullHandler())
+    times = []
+
+    def body():
+        times.append(time.time() + shift)
+        time.sleep(0.01)
+        logging.getLogger("app").handle(logging.makeLogRecord(RECORD | {"created": times[0]}))
+
+    run = run_of(body)
+
+    (line,) = [line for line in run.log if line.plain_text == "from elsewhere"]
+    assert run.started_ns <= line.time_ns <= run.ended_ns
+    assert (abs(line.time_ns / 1e9 - times[0]) < 0.001) is is_kept
 
 
 def test_a_record_that_does_not_know_its_exception_is_a_message(monkeypatch, no_handlers):

@@ -676,7 +676,8 @@ def test_a_flow_inside_that_is_tried_again_finds_what_its_tasks_have_kept_and_no
     assert len(spans.named("task fetch")) == 4
 
 
-def test_what_another_run_of_the_same_id_has_kept_is_not_that_of_an_earlier_attempt(shaky):
+@pytest.mark.parametrize("options", [{"persist_result": True}, {}], ids=["kept", "not_kept"])
+def test_what_another_run_of_the_same_id_has_kept_is_not_that_of_an_earlier_attempt(shaky, options):
     calls = []
 
     @task(persist_result=True)
@@ -689,9 +690,9 @@ def test_what_another_run_of_the_same_id_has_kept_is_not_that_of_an_earlier_atte
         return fetch()
 
     shaky.is_mended = True
-    first = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly).execute()
+    first = Flow(flow_id="nightly", retries=1, **options).setup(nightly).execute()
     shaky.is_mended = False
-    second = Flow(flow_id="nightly", retries=1, persist_result=True).setup(nightly)
+    second = Flow(flow_id="nightly", retries=1, **options).setup(nightly)
     with pytest.raises(LookupError):
         second.execute()
 

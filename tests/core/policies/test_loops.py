@@ -8,7 +8,22 @@ import time
 
 import pytest
 
-from otelflow._core.policies.loops import in_thread, running_trio, sleep
+from otelflow._core.policies.loops import in_thread, is_cancel_asked, pauses, running_trio, sleep
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.2, 1.3])
+def test_what_may_be_cancelled_waits_as_long_as_anything_else_and_looks_in_between(seconds):
+    asked = []
+    token = is_cancel_asked.set(lambda: asked.append(1))
+    try:
+        pieces = list(pauses(seconds))
+    finally:
+        is_cancel_asked.reset(token)
+
+    assert sum(pieces) == pytest.approx(seconds)
+    assert max(pieces) <= 0.2
+    assert len(asked) == len(pieces)
+    assert list(pauses(seconds)) == [seconds]
 
 
 def test_no_loop_is_none_of_trio():

@@ -199,12 +199,14 @@ def test_a_provider_that_refuses_its_tracer_loses_nothing_before_the_first_run()
     assert (before, losses.dropped) == ({}, {("traces", "start_failed"): 1})
 
 
-def test_one_flow_of_a_process_is_the_first():
-    first = [provider.take_first_flow() for _ in range(3)]
+def test_the_first_flow_of_a_process_is_to_come_until_it_has_come(spans):
+    is_to_come = [provider.first_flow.is_to_come]
+    flow(leaf)().execute()
+    is_to_come.append(provider.first_flow.is_to_come)
     process.reset()
 
-    assert first == [True, False, False]
-    assert provider.take_first_flow()
+    assert is_to_come == [True, False]
+    assert provider.first_flow.is_to_come
 
 
 @pytest.mark.parametrize(("is_at_end", "message"), [(True, provider.START_TOO_LATE), (False, provider.START_FAILED)])

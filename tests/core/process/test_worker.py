@@ -1,5 +1,6 @@
 """A worker: soon when woken, in intervals, to the end when closed, and never longer than it may."""
 
+import contextlib
 import multiprocessing
 import sys
 import threading
@@ -112,6 +113,25 @@ def test_closing_does_what_is_left_and_ends_the_thread():
     assert worker.close()
     assert (pile.pieces, thread.is_alive()) == (0, False)
     assert worker.close(), "a second time does nothing"
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_closing_ends_the_thread_also_from_a_signal_handler_that_comes_while_its_lock_is_held(is_held):
+    pile = Pile(5)
+    worker = Worker(pile.work, shutdown_timeout=600.0)
+    worker.start_thread()
+    results = []
+
+    def close():
+        with worker.lock if is_held else contextlib.nullcontext():
+            results.append(worker.close())
+
+    closing = threading.Thread(target=close, daemon=True)
+    closing.start()
+    closing.join(30)
+
+    assert results == [True]
+    assert (pile.pieces, worker.thread.is_alive()) == (0, False)
 
 
 def test_a_thread_may_be_told_to_end_after_what_it_does_and_nobody_waits_for_it():

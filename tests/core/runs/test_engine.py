@@ -472,10 +472,10 @@ class Listens(Observer):
         self.told = []
 
     def run_started(self, run):
-        self.told.append(("started", run.span_name))
+        self.told.append(("started", run.span_name()))
 
     def run_ended(self, run):
-        self.told.append(("ended", run.span_name, run.ending.result))
+        self.told.append(("ended", run.span_name(), run.ending.result))
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_a_run_says_who_it_is_and_of_which_flow():
     run = Part(None, "task step", settings())
     run.flow_name, run.flow_run_id = "order", "flow-1"
     of_the_flow, run_id_of_the_flow = run.attributes(), run.run_id
-    run.task_name, run.task_run_id, run.code_name = "step", "task-1", "shop.step"
+    run.task_name, run.task_run_id, run.own_code_name = "step", "task-1", "shop.step"
     run.parameters = {"otelflow.parameter.a": "1"}
 
     own = {"otelflow.flow.name": "order", "otelflow.flow.run.id": "flow-1"}

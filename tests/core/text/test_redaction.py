@@ -325,9 +325,10 @@ READABLE = [
 ]
 
 
-CORPORA = "abcdefhijklm"
+CORPORA = "abcdefhijklmn"
 #: Samples that no rule finds: docs/redaction.md says what cannot be promised.
 MISSED = {
+    "German prose",
     "pap secrets",
     "agent endpoints",
     "sql error",

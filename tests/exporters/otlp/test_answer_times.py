@@ -16,13 +16,13 @@ def dripping_url():
         yield url
 
 
-def asked(session, url, **keywords):
+def asked(session, url, method="POST", **keywords):
     """Return what came of a request with a time limit of half a second, or None if it goes on after twenty."""
     results = []
 
     def ask():
         try:
-            results.append(session.post(url, data=b"x", timeout=0.5, **keywords).status_code)
+            results.append(session.request(method, url, data=b"x", timeout=0.5, **keywords).status_code)
         except requests.RequestException as error:
             results.append(type(error))
 
@@ -32,10 +32,21 @@ def asked(session, url, **keywords):
     return results[0] if results else None
 
 
-def test_a_header_that_has_no_end_is_a_time_out(dripping_url):
+def test_a_header_that_has_no_end_is_a_time_out_for_who_asks_for_something(dripping_url):
     session = bound_answers(requests.Session())
 
-    assert [asked(session, dripping_url), asked(session, dripping_url)] == [requests.ReadTimeout, requests.ReadTimeout]
+    assert [asked(session, dripping_url, "GET") for _ in range(2)] == [requests.ReadTimeout, requests.ReadTimeout]
+
+
+def test_who_brings_something_has_been_told_by_the_status_before_it(dripping_url):
+    session = bound_answers(requests.Session())
+
+    assert [asked(session, dripping_url), asked(session, dripping_url, "PUT")] == [200, 200]
+
+
+def test_a_status_that_has_no_end_is_a_time_out():
+    with dripping(b"HTTP/1.1 200 ") as url:
+        assert asked(bound_answers(requests.Session()), url) == requests.ReadTimeout
 
 
 def test_a_piece_and_an_answer_may_have_time_limits_of_their_own():
@@ -49,13 +60,14 @@ def test_a_piece_and_an_answer_may_have_time_limits_of_their_own():
     assert (answer, result) == (requests.ReadTimeout, requests.ConnectionError)  # the first, since no piece came
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_an_opener_listens_to_no_answer_for_ever(method, dripping_url):
+@pytest.mark.parametrize(("method", "results"), [("GET", [TimeoutError]), ("PUT", [200])])
+def test_an_opener_listens_to_no_answer_for_ever(method, results, dripping_url):
     errors = []
 
     def ask():
         try:
-            bounded_opener().open(Request(dripping_url, method=method), timeout=0.5)
+            with bounded_opener().open(Request(dripping_url, method=method), timeout=0.5) as answer:
+                errors.append(answer.status)
         except OSError as error:
             errors.append(type(error))
 
@@ -63,7 +75,7 @@ def test_an_opener_listens_to_no_answer_for_ever(method, dripping_url):
     thread.start()
     thread.join(20)
 
-    assert errors == [TimeoutError]
+    assert errors == results
 
 
 def test_so_it_is_behind_a_proxy(dripping_url):

@@ -22,10 +22,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import ExportStatus
+from otelflow_exporters._otlp.endpoint import ExportStatus, new_exporter
 from otelflow_exporters._otlp.sender import new_sender
 from support.metrics import certified
-from support.receivers import GrpcReceiver, OtlpReceiver, serving
+from support.receivers import GrpcReceiver, OtlpReceiver, saying, serving
 
 REQUEST = ExportTraceServiceRequest()
 REQUEST.resource_spans.add().scope_spans.add().spans.add(name="sent", trace_id=b"t" * 16, span_id=b"s" * 8)
@@ -269,7 +269,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000000\
 
 @pytest.mark.parametrize(
     ("at_once", "has_arrived"),
-    [(b"", False), (b"HTTP/1.1 200 OK\r\nX-Long: ", False), (HEAD, True)],
+    [(b"", False), (b"HTTP/1.1 200 OK\r\nX-Long: ", True), (HEAD, True)],
     ids=["from its first byte", "in a header", "in its body"],
 )
 def test_an_answer_that_comes_byte_by_byte_is_listened_to_no_longer_than_the_time_limit(
@@ -305,6 +305,80 @@ def test_an_answer_that_comes_byte_by_byte_is_listened_to_no_longer_than_the_tim
 
     assert not is_sending
     assert (sender.status.is_refused, sender.status.is_silent) == (not has_arrived, not has_arrived)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+# What may follow a status, and is read by nobody
+BROKEN_ENDS = {
+    "too many headers": b"".join(b"X-%d: 1\r\n" % number for number in range(150)) + b"\r\n",
+    "a header that is too long": b"X: " + b"x" * 70_000 + b"\r\n\r\n",
+    "two lengths": b"Content-Length: 0\r\nContent-Length: 5\r\n\r\n",
+    "two lengths in one": b"Content-Length: 0, 5\r\n\r\n",
+    "a length that is none": b"Content-Length: zero\r\n\r\n",
+    "no length, and no end": b"\r\nabc",
+    "less than its length": b"Content-Length: 5000\r\n\r\nabc",
+    "chunks that are none": b"Transfer-Encoding: chunked\r\n\r\nzzzz\r\n",
+    "chunks without end": b"Transfer-Encoding: chunked\r\n\r\n",
+    "not compressed as it says": b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+}
+
+
+@pytest.mark.parametrize("end", BROKEN_ENDS.values(), ids=BROKEN_ENDS)
+def test_what_was_taken_is_sent_once_whatever_follows_the_status(monkeypatch, end):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    with saying(OK + end) as (url, bodies):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        sender = new_sender("traces")
+        sender.send(BODY)
+        sender.send(BODY)
+        sender.close()
+
+    assert (sender.status.is_refused, sender.status.reason) == (False, "")
+    assert bodies == [BODY, BODY]
+
+
+@pytest.mark.parametrize("end", BROKEN_ENDS.values(), ids=BROKEN_ENDS)
+def test_so_it_is_with_the_exporter_of_opentelemetry(monkeypatch, end):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    with saying(OK + end) as (url, bodies):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        exporter, status = new_exporter("traces", "otlp_proto_http")
+        result = exporter.export([])
+        exporter.shutdown()
+
+    assert (result.name, status.is_refused, len(bodies)) == ("SUCCESS", False, 1)
+
+
+def test_an_answer_without_end_takes_no_memory_from_the_exporter_of_opentelemetry(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")  # it is not the time limit that ends it
+    with saying(OK + b"\r\n" + bytes(100_000_000)) as (url, _):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        exporter, _ = new_exporter("traces", "otlp_proto_http")
+        tracemalloc.start()
+        try:
+            result = exporter.export([])
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        exporter.shutdown()
+
+    assert result.name == "SUCCESS"
+    assert peak < 10_000_000
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 503 No\r\n" + BROKEN_ENDS["too many headers"], b"OK\r\n", b"HTTP/2 200 OK\r\n"]
+)
+def test_another_status_and_none_at_all_are_no_arrival(monkeypatch, head):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+    with saying(head) as (url, _):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        sender = new_sender("traces")
+        sender.send(BODY)
+        sender.close()
+
+    assert sender.status.is_refused
+    assert ("HTTP 503 No" in sender.status.reason) is (b"503" in head)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import importlib.metadata
 import signal
 import sys
-import tomllib
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 import otelflow
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool import by_name
+from support.distributions import of_this_checkout, write_distribution
 from support.programs import run, run_python, source_of
 from support.receivers import OtlpReceiver
 
@@ -84,18 +84,11 @@ CONFIGURED = """
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """Variables with which a program finds what ``pyproject.toml`` registers, also where that was installed before."""
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    groups = [group for group, entries in project["entry-points"].items() if NAME in entries]
-    if all(NAME in importlib.metadata.entry_points(group=group).names for group in groups):
+    groups = of_this_checkout()
+    if all(NAME in importlib.metadata.entry_points(group=group).names for group in groups if NAME in groups[group]):
         return {}
     folder = tmp_path_factory.mktemp("installed")
-    metadata = folder / f"otelflow-{otelflow.__version__}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: otelflow\nVersion: {otelflow.__version__}\n")
-    lines = []
-    for name, entries in project["entry-points"].items():
-        lines += [f"[{name}]", *(f"{entry} = {place}" for entry, place in entries.items())]
-    (metadata / "entry_points.txt").write_text("\n".join(lines))
+    write_distribution(folder, "otelflow", otelflow.__version__, **groups)
     return {"PYTHONPATH": folder}
 
 

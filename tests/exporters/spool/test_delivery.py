@@ -97,7 +97,24 @@ def test_of_spans_that_lie_together_each_is_sent_alone_and_the_bad_are_lost(deli
     endpoint.refuses = lambda names: "bad" if "b" in names else None
 
     assert delivery.send([together("abc")]) is Answer.DONE
-    assert (endpoint.names, losses) == (["a", "c"], {"rejected": 1})
+    assert delivery.send([together("bd")]) is Answer.DONE
+    assert (endpoint.names, losses) == (["a", "c", "d"], {"rejected": 2})
+
+
+def test_an_endpoint_that_refuses_for_good_answers_again_and_is_left_alone_no_longer(delivery, endpoint, now):
+    endpoint.refuses = lambda names: "HTTP 503"
+    delivery.send(items_of("a"))
+    was_left_alone = delivery.not_before > now[0]
+    endpoint.refuses = lambda names: "bad"
+    delivery.send(items_of("a"))
+
+    assert (was_left_alone, delivery.not_before) == (True, 0.0)
+
+
+def test_on_a_machine_that_was_started_a_moment_ago_what_is_in_no_file_is_sent_at_once(endpoint, losses, now):
+    now[0] = 0.5
+
+    assert Delivery(endpoint, 4, losses.update).send_records(items_of("a")) == (1, True)
 
 
 def test_each_alone_what_an_endpoint_takes_not_now_is_lost_only_if_it_takes_others(delivery, endpoint, losses):

@@ -58,7 +58,7 @@ def test_what_waits_for_one_is_refused_to_another_and_neither_is_said_a_secret(t
     assert "passw0rd" not in f"{refusal.value}{(tmp_path / 'spool' / NAME).read_text()}"
 
 
-@pytest.mark.parametrize("text", ["", "otelflow spool 1", "otelflow spool 2\n{own}\nplace", "noise\n\0\xff"])
+@pytest.mark.parametrize("text", ["", "otelflow spool 1", "noise\n\0\xff"])
 def test_a_file_that_says_anything_else_is_a_refusal(tmp_path, text):
     destination = destination_of("traces")
     with open_store(tmp_path / "spool", is_made=True, kind="spool") as folder:
@@ -66,6 +66,17 @@ def test_a_file_that_says_anything_else_is_a_refusal(tmp_path, text):
 
         with pytest.raises(StoreUnreadable, match="made for"):
             destination.check(folder)
+
+
+def test_a_spool_of_another_version_is_left_to_that_and_the_reason_is_said(tmp_path):
+    destination = destination_of("traces")
+    text = f"otelflow spool 2\n{destination.fingerprint}\nplace"
+    with open_store(tmp_path / "spool", is_made=True, kind="spool") as folder:
+        (tmp_path / "spool" / NAME).write_text(text)
+
+        with pytest.raises(StoreUnreadable, match="made by another version of otelflow"):
+            destination.check(folder)
+    assert (tmp_path / "spool" / NAME).read_text() == text
 
 
 def test_the_folder_is_the_named_one_or_one_for_each_destination(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What waits in memory: so many bytes, the oldest go first, and nothing is counted twice."""
 
 import os
+import threading
 from collections import Counter
 from types import SimpleNamespace
 
@@ -276,9 +277,13 @@ def test_what_is_written_while_a_signal_handler_shuts_down_waits_in_a_file_or_is
     spool = processor._spool
     span = tracer.start_span("interrupted")
 
+    # Its thread can do nothing before the interrupted one goes on: who waited for it would wait so long.
+    spool.worker.shutdown_timeout = 600.0
+
     def shut_down(*_):
         monkeypatch.undo()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        flushes.append(processor.force_flush(600_000))
         processor.shutdown()
         return OSError(9, "Bad file descriptor")
 
@@ -289,7 +294,7 @@ def test_what_is_written_while_a_signal_handler_shuts_down_waits_in_a_file_or_is
         shut_down()
         return memory.add(body)
 
-    memory = spool._memory
+    memory, flushes = spool._memory, []
     if is_in_memory:
         monkeypatch.setattr(spool, "_memory", SimpleNamespace(add=add))
     else:
@@ -297,8 +302,12 @@ def test_what_is_written_while_a_signal_handler_shuts_down_waits_in_a_file_or_is
         monkeypatch.setattr(
             "otelflow_exporters._store.writer.os", SimpleNamespace(**{**vars(os), "write": interrupted})
         )
-    span.end()
+    ending = threading.Thread(target=span.end, daemon=True)
+    ending.start()
+    ending.join(30)
 
+    assert not ending.is_alive()
+    assert flushes == [not is_in_memory], "in a file nothing is yet"
     assert len(memory) == 0
     assert stored_in(folder) == ([] if is_in_memory else ["interrupted"])
     assert processor.account == ("traces", "SpoolSpanProcessor", 1, 0, {"shutdown": 1} if is_in_memory else {})

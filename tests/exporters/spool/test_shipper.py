@@ -15,6 +15,7 @@ from otelflow._core.process import clock, forks
 from otelflow._core.process.files import Folder, hold
 from otelflow.errors import StoreUnreadable
 from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._otlp.varints import varint
 from otelflow_exporters._spool import shipper as shipper_module
 from otelflow_exporters._spool.batches import CLOSED, item_of, start_record
 from otelflow_exporters._spool.compacting import Compactor
@@ -22,7 +23,7 @@ from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import PROGRESS
-from otelflow_exporters._store.records import LARGEST_SEGMENT
+from otelflow_exporters._store.records import LARGEST_SEGMENT, framed, note
 from otelflow_exporters._store.writer import SegmentWriter
 from support.receivers import OtlpReceiver, spans_of
 from support.spools import TRACER, Endpoint, ended, record_of, refusing, started
@@ -153,6 +154,19 @@ def test_what_was_sent_is_not_sent_again_by_the_next(folder, endpoint):
     assert endpoint.names == [f"a{n}" for n in range(25)]
 
 
+def test_who_has_let_go_of_a_segment_remembers_nothing_of_it_that_another_has_sent_meanwhile(folder, endpoint):
+    write(folder, *(f"a{n}" for n in range(25)))
+    first, second = shipper_of(folder, endpoint), shipper_of(folder, endpoint)
+
+    first.ship()
+    first.close()
+    second.ship()
+    second.close()
+    ship_all(first)
+
+    assert endpoint.names == [f"a{n}" for n in range(25)]
+
+
 def test_two_never_send_the_same(folder, endpoint):
     write(folder, *(f"a{n}" for n in range(25)))
     first, second = shipper_of(folder, endpoint), shipper_of(folder, endpoint)
@@ -224,6 +238,33 @@ def test_damage_costs_what_is_damaged_only_and_is_counted(folder, endpoint):
     assert lost in (["a8"], ["a4", "a8"])
     assert losses["unreadable"] >= 1
     assert files_in(folder) == ["OTELFLOW_STORE"]
+
+
+BODY_OF_SPAN = encode_span(ended("of another version"))
+
+
+@pytest.mark.parametrize(
+    ("record", "lost"),
+    [
+        (framed(b"\x6a\x03abc"), 1),
+        (framed(BODY_OF_SPAN + b"\x6a\x03abc"), 1),
+        (varint(len(BODY_OF_SPAN)) + BODY_OF_SPAN, 1),
+        (b"\0", 1),
+        (note(b"a word of another version"), 0),
+    ],
+    ids=["a field", "a field behind a span", "no checksum", "nothing", "a note"],
+)
+def test_a_record_of_a_kind_that_this_version_does_not_know_costs_itself_only_and_is_counted(
+    folder, endpoint, record, lost
+):
+    losses = Counter()
+    path = write(folder, "second", "third")
+    path.write_bytes(record_of(ended("first")) + record + path.read_bytes())
+
+    ship_all(shipper_of(folder, endpoint, losses))
+
+    assert endpoint.names == ["first", "second", "third"]
+    assert losses == Counter({"unreadable": lost} if lost else {})
 
 
 def test_a_record_that_is_half_written_is_left_for_later(folder, endpoint):
@@ -1102,3 +1143,17 @@ def test_a_segment_of_which_nobody_can_note_what_is_sent_waits_and_that_is_a_fai
 
     assert [*failures, shipper.failure] == ["a file in it that says what is sent (Read-only file system)", ""]
     assert endpoint.names == ["a"]
+
+
+def test_lost_runs_that_are_refused_for_a_while_are_told_once_when_they_are_taken(folder, endpoint, now):
+    write(folder, "ended", is_closed=False, open_names=["lost"])
+    refusing(endpoint, "lost")
+    shipper = shipper_of(folder, endpoint)
+    for _ in range(5):
+        ship_all(shipper)
+        now[0] += 100
+    endpoint.refuses = lambda names: None
+    ship_all(shipper)
+
+    assert endpoint.names == ["ended", "lost"]
+    assert files_in(folder) == ["OTELFLOW_STORE"]

@@ -2,10 +2,9 @@
 
 import pytest
 
-from otelflow_exporters._otlp.encoder import Beginning
 from otelflow_exporters._spool import starts
 
-BEGINNING = Beginning((b"", b"", b"", b""), "name", b"head", b"tail", 0)
+BEGINNING = ((b"", b"", b"", 0, 0), "name", b"head", b"tail", 0)
 
 
 @pytest.fixture

@@ -194,6 +194,15 @@ def test_a_folder_of_another_user_is_refused(program, tmp_path, monkeypatch):
 
 
 @posix_only
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_root_refuses_a_folder_of_another_user_too(program, tmp_path):
+    (tmp_path / "store").mkdir(mode=0o700)
+    os.chown(tmp_path / "store", 65_534, 65_534)
+
+    assert "belongs to another user" in use(tmp_path / "store", program)
+
+
+@posix_only
 def test_the_payloads_folder_is_looked_at_as_the_store_is(program, tmp_path):
     use(tmp_path, program)
     (tmp_path / "payloads").chmod(0o777)

@@ -344,3 +344,15 @@ def test_a_label_that_would_be_a_folder_is_encoded(pushing, receiver):
     parts = {part for request in receiver.requests for part in request.path.partition("/flow")[2].split("/")[1:2]}
     assert {"Lg", "Li4", "..."} <= parts
     assert not {".", ".."} & parts
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "foo://proxy:1", "http://my proxy:80"])
+def test_a_proxy_that_keeps_the_numbers_from_the_gateway_is_named_by_its_variable(proxy):
+    variables = {"HTTP_PROXY": proxy, "http_proxy": proxy, "no_proxy": "", "NO_PROXY": ""}
+    done = python("metrics.use('push:http://gateway.example:9091'); order().execute()", **variables)
+
+    assert done.returncode == 0
+    assert (
+        "http://gateway.example:9091 did not arrive (ConnectionError: by the proxy that http_proxy names: "
+        in done.stderr
+    )

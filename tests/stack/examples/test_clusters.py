@@ -1,9 +1,14 @@
 """Tasks on real clusters, each with several worker processes: one trace, and everything that they leave behind."""
 
+import asyncio
 import contextlib
+import gc
 import os
+import sys
 import threading
+import warnings
 from concurrent.futures import CancelledError
+from pathlib import Path
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -12,16 +17,18 @@ from hypothesis import strategies as st
 from otelflow import as_completed, flow
 from otelflow._core.runs.current import current_run
 from otelflow._core.runs.observers import add_observer, remove_observer
-from otelflow.errors import UpstreamFailed, WorkerLost
+from otelflow.errors import NotPortable, UpstreamFailed, WorkerLost
 from otelflow.runners import DaskTaskRunner, RayTaskRunner
-from support import random_tries
-from support.random_graphs import LOCAL, PLACES, Ends, execute, execute_with_cancellations, graphs
-from support.random_tries import submissions
+from support import random_resumes, random_submissions
+from support.ports import free_ports
+from support.programs import end, run, start
+from support.random_graphs import LOCAL, PLACES, Ends, examples, execute, execute_with_cancellations, graphs
 from support.remote_tasks import Refused, add_up, die, double, fail, leave, linger, where
 from support.servers import wait_until
 from support.spans import exceptions, result, texts
 
 PATIENCE = 60
+TESTS = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.stack,
@@ -29,8 +36,23 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    """The folder of what otelflow keeps, with the limits that the workers share with the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("state"))
+        patch.setenv("XDG_STATE_HOME", folder)
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def one_state(own_state, state, monkeypatch):
+    """The same folder for each test."""
+    monkeypatch.setenv("XDG_STATE_HOME", state)
+
+
 @pytest.fixture(scope="module", params=["dask", "ray"])
-def cluster(request):
+def cluster(request, state):
     """A cluster with two worker processes, which all tests share."""
     if request.param == "dask":
         distributed = pytest.importorskip("distributed")
@@ -86,7 +108,7 @@ def test_an_exception_comes_back(spans, cluster):
 
 
 # To make a program that fails smaller would take minutes.
-CLUSTERED = settings(LOCAL, max_examples=15, phases=(Phase.explicit, Phase.generate))
+CLUSTERED = settings(LOCAL, max_examples=examples(15), phases=(Phase.explicit, Phase.generate))
 
 
 @CLUSTERED
@@ -107,9 +129,15 @@ def test_what_is_cancelled_or_left_when_the_flow_ends_is_accounted_for(cluster, 
 
 
 @CLUSTERED
-@given(jobs=submissions())
-def test_what_is_tried_again_times_out_or_is_kept_leaves_what_the_model_says(cluster, jobs):
-    random_tries.execute(jobs, cluster)
+@given(jobs=random_submissions.submissions())
+def test_what_is_submitted_leaves_what_the_model_says(cluster, jobs):
+    random_submissions.execute(jobs, cluster)
+
+
+@CLUSTERED
+@given(steps=random_resumes.programs())
+def test_a_flow_that_is_resumed_runs_again_what_the_model_says(cluster, steps):
+    random_resumes.execute(steps, cluster)
 
 
 def killed(runner):
@@ -183,26 +211,65 @@ def test_a_future_can_be_cancelled_until_the_cluster_begins_its_task(spans, clus
     assert result(spans.one("flow cancels")) == "success"
 
 
-def test_a_flow_that_fails_at_once_leaves_nothing_to_the_cluster_that_goes_on_to_serve(spans, cluster):
-    @flow(task_runner=cluster)
-    def fails():
-        where.map(range(300))
-        raise Refused("at once")
+# In a program of its own: Ray ends the program when a cancellation meets the end of its task.
+FAILING = """
+from otelflow import flow, testing
+from otelflow.runners import DaskTaskRunner, RayTaskRunner
+from support.remote_tasks import Refused, where
 
-    for _ in range(3):
-        with pytest.raises(Refused):
-            fails().execute()
+@flow(task_runner=RUNNER)
+def fails():
+    where.map(range(300))
+    raise Refused("at once")
 
-    results = [result(span) for span in spans.named("task where")]
-    assert len(results) == 900
-    assert set(results) <= {"success", "cancellation"}
-    assert {result(span) for span in spans.named("map where")} <= {"success", "cancellation"}
+@flow(task_runner=RUNNER)
+def goes_on():
+    return [number for _, number in where.map(range(5)).result()]
 
-    @flow(task_runner=cluster)
-    def goes_on():
-        return [number for _, number in where.map(range(5)).result()]
+if __name__ == "__main__":
+    BEGIN
+    with testing.flow_trace() as trace:
+        for _ in range(TIMES):
+            try:
+                fails().execute()
+            except Refused:
+                pass
+        assert goes_on().execute().flow_return_value == [0, 1, 2, 3, 4]
+    for name in ("task where", "map where"):
+        results = [span.attributes["otelflow.run.result"] for span in trace.named(name)]
+        print(name, len(results), set(results) <= {"success", "cancellation"})
+    END
+"""
+CLUSTERS = {
+    "dask": {
+        "RUNNER": "DaskTaskRunner('tcp://127.0.0.1:PORT')",
+        "BEGIN": "import distributed; cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, "
+        "scheduler_port=PORT, dashboard_address='127.0.0.1:0')",
+        "END": "cluster.close()",
+        "TIMES": "3",
+    },
+    "ray": {
+        "RUNNER": "'ray'",
+        "BEGIN": "own = RayTaskRunner(num_cpus=2).new_runner()",
+        "END": "own.close()",
+        "TIMES": "30",
+    },
+}
 
-    assert goes_on().execute().flow_return_value == [0, 1, 2, 3, 4]
+
+@pytest.mark.parametrize("kind", CLUSTERS)
+def test_flows_that_fail_at_once_leave_nothing_to_the_cluster_that_goes_on_to_serve(kind, tmp_path):
+    pytest.importorskip({"dask": "distributed"}.get(kind, kind))
+    source = FAILING
+    for word, text in CLUSTERS[kind].items():
+        source = source.replace(word, text)
+    (tmp_path / "fails.py").write_text(source.replace("PORT", str(free_ports(1)[0])))
+
+    done = run(sys.executable, "fails.py", cwd=tmp_path, timeout=4 * PATIENCE, PYTHONPATH=str(TESTS))
+
+    assert done.returncode == 0, done.stderr
+    times = int(CLUSTERS[kind]["TIMES"])
+    assert done.stdout.splitlines() == [f"task where {300 * times + 5} True", f"map where {times + 1} True"]
 
 
 @pytest.mark.parametrize("kind", ["address", "client"])
@@ -248,6 +315,56 @@ def test_a_cluster_that_is_gone_is_an_error_that_names_task_and_cure(spans):
     assert isinstance(error, WorkerLost)
     assert "task 'double' is lost" in str(error)
     assert "its client is closed: keep it open" in str(error)
+
+
+def test_workers_without_otelflow_are_an_error_that_says_so(spans, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    (tmp_path / "otelflow.py").write_text("raise ModuleNotFoundError('no', name='otelflow')")
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
+        command = "-m", "distributed.cli.dask_worker", local.scheduler_address, "--no-dashboard", "--no-nanny"
+        worker = start(sys.executable, *command, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+
+            @flow(task_runner=client)
+            def doubles():
+                return double.submit(1).exception(PATIENCE)
+
+            error = doubles().execute().flow_return_value
+        finally:
+            end(worker)
+
+    assert isinstance(error, NotPortable)
+    assert str(error).endswith("the workers of its cluster have no otelflow; pip install otelflow where they run")
+    assert result(spans.one("task double")) == "error"
+
+
+def test_a_client_of_dask_may_be_asynchronous(spans):
+    distributed = pytest.importorskip("distributed")
+
+    async def main():
+        client = distributed.Client(asynchronous=True, processes=False, dashboard_address="127.0.0.1:0")
+        async with client:
+
+            @flow(task_runner=client)
+            async def doubles():
+                return await asyncio.gather(*double.map(range(20)))
+
+            return await doubles()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = asyncio.run(main())
+        gc.collect()
+
+    assert not [warning for warning in caught if "never awaited" in str(warning.message)]
+    assert run.flow_return_value == [2 * number for number in range(20)]
+    assert spans.tree() == [
+        ("flow doubles", "success", [("map double", "success", [("task double", "success", [])] * 20)])
+    ]
 
 
 PROGRAM = """

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.ports import free_ports
+from support.ports import is_taken, ports_in_a_row
 from support.programs import clean_environment, run
 
 SHOP = Path(__file__).parents[3] / "examples/microservices"
@@ -73,20 +72,6 @@ SPANS_OF_UNPAID = 25
 @pytest.fixture(scope="module", autouse=True)
 def needed(installed):
     installed("celery", "redis", "fastapi", "flask", "gunicorn", "sqlalchemy", "opentelemetry.instrumentation.celery")
-
-
-def ports_in_a_row(count):
-    """The first of *count* ports on which nothing listens."""
-    for _ in range(100):
-        (first,) = free_ports(1)
-        if not any(is_taken(port) for port in range(first + 1, first + count)):
-            return first
-    raise OSError(f"no {count} free ports in a row")
-
-
-def is_taken(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Shop:
