@@ -20,35 +20,24 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
-def fresh_process():
-    """What otelflow knows of this process is forgotten before each test, and after it."""
-    process.reset()
-    yield
-    process.reset()
+def fresh_process(tmp_path_factory):
+    """Each test has what a process has that has just begun, and finds nothing that another has left.
 
-
-@pytest.fixture(autouse=True)
-def own_declarations():
-    """No test finds the flows that another has declared: only so many are remembered."""
+    What otelflow knows is forgotten, and the flows that the test declares, since only so many are remembered. What it
+    leaves in a spool is not in the user's home. There is no provider yet: OpenTelemetry lets one be set only once.
+    """
+    process.reset()
     flows = declared._declarations.flows
     before = dict(flows)
-    yield
+    state = tmp_path_factory.getbasetemp() / f"state-{next(_numbers)}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(state))
+        patch.setattr(trace, "_TRACER_PROVIDER", None)
+        patch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+        yield
     flows.clear()
     flows.update(before)
-
-
-@pytest.fixture(autouse=True)
-def own_state(monkeypatch, tmp_path_factory):
-    """No test finds what another has left to wait in a spool, and none leaves it in the user's home."""
-    number = next(_numbers)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / f"state-{number}"))
-
-
-@pytest.fixture(autouse=True)
-def own_provider(monkeypatch):
-    """No test finds the provider that another has set for the process: OpenTelemetry lets that be done only once."""
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+    process.reset()
 
 
 @pytest.fixture

@@ -680,7 +680,7 @@ def test_what_time_it_is_says_a_clock_that_no_program_can_stop():
 
 # ``module.name``: why it may change though it is no piece of State
 MUTABLE = {
-    "otelflow._core.inside.listeners.flow_events": "the seed's hub is the user's to append to",
+    "otelflow._core.inside.listeners.flow_events": "OSBot's hub is the user's to append to",
     "otelflow._core.text.redaction._additions": "text imports nothing of ours; process.settings empties it",
 }
 

@@ -22,7 +22,7 @@ NOT_SEARCHED_FOR = {
 MOST_STEPS = 2_500
 # Of these the bound says nothing: at most three lines of sixty characters, of which each place is reached once; and
 # words of a sentence, of which one at a time fits.
-BOUNDED_BY_HAND = {"SPOKEN", "HOLDER after BETWEEN", "HELD after BETWEEN"}
+BOUNDED_BY_HAND = {"SPOKEN", "HOLDER_BEHIND", "HELD after BETWEEN"}
 
 # They are searched for in what is short, a name, or has matched another pattern whole, which leaves nothing to search.
 IN_WHAT_IS_KNOWN = {"otelflow._core.text.secret_values", "otelflow._testing.counted_runs"}
@@ -45,13 +45,10 @@ def patterns_of_redaction():
     yield "COMMAND", re.compile(secret_places.COMMAND)
     for stem, rest in secret_patterns.TOKEN_SHAPES:
         yield f"shape {stem}", redaction._shape(stem, rest)
-    for name in ("HOLDER", "HELD"):
-        flags = re.IGNORECASE | re.VERBOSE if name == "HOLDER" else re.IGNORECASE
-        pattern = getattr(secret_notations, name)
-        yield name, re.compile(pattern, flags)
-        yield f"{name} after BETWEEN", re.compile(secret_notations.BETWEEN + pattern, flags)
+    yield "HELD", re.compile(secret_notations.HELD, re.IGNORECASE)
+    yield "HELD after BETWEEN", re.compile(secret_notations.BETWEEN + secret_notations.HELD, re.IGNORECASE)
     for name, pattern in vars(secret_notations).items():
-        if name.isupper() and name not in ("HOLDER", "HELD"):
+        if name.isupper() and name != "HELD":
             yield name, re.compile(pattern)
 
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Final, TextIO
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -18,12 +18,10 @@ from otelflow_exporters._tree.forest import grow
 from otelflow_exporters._tree.glyphs import encodable
 from otelflow_exporters._tree.view import USUAL, TreeView
 
-_LONGEST_REASON = 1_000
-
 __all__ = ["TreeSpanExporter", "TreeView", "print_trace", "render_trace"]
 
-
-_logger = own_logger(__name__)
+_LONGEST_REASON: Final = 1_000
+_logger: Final = own_logger(__name__)
 
 
 class TreeSpanExporter(SpanExporter):

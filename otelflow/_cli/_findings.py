@@ -13,7 +13,7 @@ from otelflow._cli.doctor import Addresses, examine
 from otelflow._cli.show import newest_traces, open_store
 from otelflow._cli.verify import MISSING, verify
 from otelflow._core.text.visible import one_line
-from otelflow_exporters._store.reader import to_otlp_json
+from otelflow_exporters._otlp.json import to_otlp_json
 from otelflow_exporters._tree.glyphs import encodable
 from otelflow_exporters._tree.wording import counted
 

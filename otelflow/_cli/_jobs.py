@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from otelflow._cli._console import show_warnings
 from otelflow._cli._help import examples
-from otelflow._cli._options import Options, Strict, Traceback
+from otelflow._cli._options import Strict, Traceback, begin_command
 
 # As in app.py, what the commands need is imported in them.
 # ruff: noqa: PLC0415
@@ -61,9 +60,7 @@ def serve(
     Each run is a trace of its own. SIGTERM and Ctrl-C end it when the runs that go on have ended, or were cancelled;
     a second one at once. The exit code is 0, and 1 when a run was cancelled.
     """
-    context.ensure_object(Options).traceback = traceback
-    show_warnings(with_tracebacks=traceback)
-    import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
+    begin_command(context, traceback=traceback)
     from otelflow._cli.serve import Times, serve_targets
 
     times = Times(every, cron, timezone, overlap)
@@ -85,9 +82,7 @@ def execute(
     Its exit code is the program's, and 128 + n when signal n ended it or was handed on. Each SIGTERM is handed on, and
     the program is waited for as long as it takes. What it is given as arguments is not recorded.
     """
-    context.ensure_object(Options)
-    show_warnings(with_tracebacks=False)
-    import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
+    begin_command(context)
     from otelflow._cli.exec import run_program
     from otelflow._cli.run import RunOptions
 

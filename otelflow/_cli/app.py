@@ -13,7 +13,7 @@ from otelflow._cli import _jobs, generate
 from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
 from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, UNREAD
 from otelflow._cli._help import Commands, examples
-from otelflow._cli._options import Options, Strict, Traceback, refuse_surplus
+from otelflow._cli._options import Options, Strict, Traceback, begin_command, refuse_surplus
 from otelflow._cli._stdout import is_unread, keep_standard_descriptors, use_stdout
 from otelflow.errors import ConfigurationError, OtelflowError, Terminated
 
@@ -135,17 +135,16 @@ def run(
     its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists,
     dicts, dataclasses and pydantic models are JSON.
     """
-    show_warnings(with_tracebacks=traceback)
     if instrument:
+        show_warnings(with_tracebacks=traceback)
         from otelflow._cli.instrument import run as run_command
 
         run_command(instrument, context)
-    context.ensure_object(Options).traceback = traceback
+    begin_command(context, traceback=traceback)
     if target is None:
         context.fail("Missing argument 'TARGET'.")
     if context.args:
         refuse_surplus(target, context.args[0])
-    import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
     from otelflow._cli._footer import is_possible
     from otelflow._cli.run import RunOptions, run_target
     from otelflow_exporters.tree import TreeView
@@ -170,9 +169,7 @@ def resume(
 
     Tasks that were done are not run again. Parameters are those of the run; exit codes are those of "run".
     """
-    context.ensure_object(Options).traceback = traceback
-    show_warnings(with_tracebacks=traceback)
-    import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
+    begin_command(context, traceback=traceback)
     from otelflow._cli._footer import is_possible
     from otelflow._cli.resume import resume_target
     from otelflow._cli.run import RunOptions
@@ -209,9 +206,7 @@ def demo(
     context: typer.Context, no_live: _NoLive = False, traceback: Traceback = False, strict_telemetry: Strict = False
 ) -> None:
     """Read Python's whole standard library in a flow, and show its trace."""
-    context.ensure_object(Options).traceback = traceback
-    show_warnings(with_tracebacks=traceback)
-    import otelflow._telemetry.configure as _  # noqa: F401 first: it names a variable that the SDK cannot read
+    begin_command(context, traceback=traceback)
     from otelflow import settings
     from otelflow._cli._footer import is_possible
     from otelflow._cli.demo.library import read_library

@@ -26,11 +26,11 @@ from otelflow.metrics._outputs.push import Push
 from otelflow.metrics._outputs.textfile import Textfile
 from otelflow_exporters._otlp.endpoint import exporter_names, is_grpc, is_otlp, otlp_settings, variable
 from otelflow_exporters._otlp.sender import new_sender
-from otelflow_exporters._spool.destination import NAME, destination_of, spool_directory
+from otelflow_exporters._spool.destination import destination_of, spool_directory
 from otelflow_exporters._spool.stranded import stranded_beside
 from otelflow_exporters._spool.waiting import Waiting, waiting_in
 from otelflow_exporters._store.limits import absolute, store_directory
-from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._store.ownership import DESTINATION, open_store
 from otelflow_exporters._tree.wording import counted, local_time, size
 
 State = Literal["ok", "wrong", "absent"]
@@ -154,8 +154,7 @@ def _examine_environment() -> Iterator[Finding]:
 
 def _examine_spool() -> Iterator[Finding]:
     """Tell where spans wait, how many, since when, and who sends them; nothing where there is no spool."""
-    in_force = settings.in_force()
-    mode, setting = in_force["spool"].value, in_force["spool_dir"].value
+    mode, setting = (settings.in_force()[name].value for name in ("spool", "spool_dir"))
     senders = [sender for sender in exporter_names("traces") if is_otlp(sender)]
     try:
         directory = spool_directory(mode, setting, senders[0]) if senders else setting and absolute(setting, _SPOOL_DIR)
@@ -166,7 +165,7 @@ def _examine_spool() -> Iterator[Finding]:
         return
     try:
         with open_store(directory, kind="spool") as folder:
-            if senders and folder.file(NAME) is not None:  # to look at another would make it that of this endpoint
+            if senders and folder.file(DESTINATION) is not None:  # it is somebody's, and does not become ours
                 destination_of("traces", senders[0]).check(folder)
             waiting = waiting_in(folder)
     except FileNotFoundError:

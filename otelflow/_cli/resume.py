@@ -1,11 +1,7 @@
 """Go on with a run of a flow that has not ended well."""
 
-from pathlib import Path
-
-from otelflow import settings
 from otelflow._cli import _targets as targets
-from otelflow._cli.run import RunOptions, new_flow_of, run, say_how_to_resume
-from otelflow._core.process import project_files
+from otelflow._cli.run import RunOptions, new_flow_of, read_settings, run, say_how_to_resume, service_name_of
 
 
 def resume_target(target: str, run_id: str, options: RunOptions) -> int:
@@ -13,10 +9,9 @@ def resume_target(target: str, run_id: str, options: RunOptions) -> int:
 
     Raises OtelflowError for input that cannot be run.
     """
-    project_files.use_program(targets.file_of(target))  # before its settings are read
-    settings.check()
+    read_settings(target)
     flow = new_flow_of(targets.find(target)).resume(run_id)
     flow.flow_state.expect_no_run()  # it is run next
-    code = run(flow, options, service_name=Path(targets.place_of(target)).stem)
+    code = run(flow, options, service_name=service_name_of(target))
     say_how_to_resume(target, flow)
     return code

@@ -104,12 +104,22 @@ def run_target(target: str, texts: Iterable[str], options: RunOptions) -> int:
     Raises OtelflowError for input that cannot be run.
     """
     values = parameters.parse(texts)
-    project_files.use_program(targets.file_of(target))  # before its settings are read
-    settings.check()
+    read_settings(target)
     flow = prepare(targets.find(target), values)
-    code = run(flow, options, service_name=Path(targets.place_of(target)).stem)
+    code = run(flow, options, service_name=service_name_of(target))
     say_how_to_resume(target, flow)
     return code
+
+
+def read_settings(target: str) -> None:
+    """Read the settings that hold for *target*, before it is imported. Raises ConfigurationError for a wrong one."""
+    project_files.use_program(targets.file_of(target))
+    settings.check()
+
+
+def service_name_of(target: str) -> str:
+    """Return what the service is called that *target* is run in: its file, or its module."""
+    return Path(targets.place_of(target)).stem
 
 
 def say_how_to_resume(target: str, flow: otelflow.Flow[Any]) -> None:
@@ -282,14 +292,9 @@ def _shortened(directory: Path) -> Path:
 def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> int:
     """Run *flow* to its end, show what it does meanwhile, report on stderr and return the exit code.
 
-    The service is called *service_name* unless the ``OTEL_*`` variables name it.
+    The service is called *service_name* unless it has a name already.
     """
-    defaults: dict[str, Any] = {}
-    if settings.in_force()["capture_loggers"].origin == "default":
-        defaults["capture_loggers"] = ["root"]
-    say_misspelt_variables()
-    name = None if is_service_named() else service_name
-    telemetry = otelflow.configure(service_name=name, store=True, **defaults)
+    telemetry = set_up_telemetry(service_name)
     memory = None
     if options.tree and isinstance(telemetry.provider, TracerProvider) and _SpanMemory.is_needed(telemetry):
         memory = _SpanMemory()
@@ -323,7 +328,19 @@ def run(flow: otelflow.Flow[Any], options: RunOptions, *, service_name: str) -> 
     return TELEMETRY_LOST if is_lost and ending.code == SUCCESS else ending.code
 
 
-def is_service_named() -> bool:
+def set_up_telemetry(service_name: str) -> otelflow.Telemetry:
+    """Configure the telemetry of a command that runs flows: as the settings say, with a store, and all that is logged.
+
+    The service is called *service_name* unless it has a name already.
+    """
+    defaults: dict[str, Any] = {}
+    if settings.in_force()["capture_loggers"].origin == "default":
+        defaults["capture_loggers"] = ["root"]
+    say_misspelt_variables()
+    return otelflow.configure(service_name=None if _is_service_named() else service_name, store=True, **defaults)
+
+
+def _is_service_named() -> bool:
     """Tell whether the environment names the service, or the program did when it was imported."""
     return (
         bool(os.environ.get("OTEL_SERVICE_NAME"))

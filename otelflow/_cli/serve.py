@@ -3,18 +3,13 @@
 import functools
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
-import otelflow
-from otelflow import settings
 from otelflow._cli import _parameters as parameters
 from otelflow._cli import _targets as targets
 from otelflow._cli._console import say
 from otelflow._cli._exit_codes import FAILURE, SUCCESS
-from otelflow._cli.config import say_misspelt_variables
-from otelflow._cli.run import is_service_named, prepare
-from otelflow._core.process import project_files
+from otelflow._cli.run import prepare, read_settings, service_name_of, set_up_telemetry
 from otelflow.errors import ConfigurationError
 from otelflow.serve import Schedule, serve
 
@@ -50,15 +45,9 @@ def serve_targets(
     if name is not None and len(names) > 1:
         raise ConfigurationError("--name is for one flow; several have the names that they bear")
     values = parameters.parse(texts)
-    project_files.use_program(targets.file_of(names[0]))  # before its settings are read
-    settings.check()
+    read_settings(names[0])
     schedules = [schedule_of(target, values, times, name) for target in names]
-    defaults: dict[str, Any] = {}
-    if settings.in_force()["capture_loggers"].origin == "default":
-        defaults["capture_loggers"] = ["root"]
-    say_misspelt_variables()
-    service_name = None if is_service_named() else Path(targets.place_of(names[0])).stem
-    otelflow.configure(service_name=service_name, store=True, **defaults)
+    set_up_telemetry(service_name_of(names[0]))
     logger = logging.getLogger("otelflow.serve")
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -21,6 +21,7 @@ from otelflow._core.process import clock
 from otelflow._core.text import durations
 from otelflow._core.text.visible import clean, one_line
 from otelflow.errors import ConfigurationError, StoreUnreadable, TraceNotFound
+from otelflow_exporters._otlp.json import to_otlp_json
 from otelflow_exporters._spool.forgetting import forget_log_records
 from otelflow_exporters._store.reader import (
     INCOMPLETE,
@@ -28,7 +29,6 @@ from otelflow_exporters._store.reader import (
     StoredTrace,
     StoredTraces,
     TraceSummary,
-    to_otlp_json,
 )
 from otelflow_exporters._tree.wording import counted
 from otelflow_exporters.tree import TreeView, print_trace

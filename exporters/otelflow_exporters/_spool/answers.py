@@ -7,8 +7,6 @@ from typing import Final
 from otelflow._core.process import clock
 from otelflow_exporters._store.ownership import ANSWERS, open_store
 
-#: The file in a spool that says so
-NAME: Final = ANSWERS
 _YES: Final = b"yes\n"
 _NO: Final = b"no\n"
 _AGAIN_SECONDS: Final = 600.0
@@ -29,8 +27,8 @@ class Answers:
         if self._directory is None:
             return None
         with contextlib.suppress(OSError), open_store(self._directory, kind="spool") as folder:
-            file = folder.file(NAME)
-            if file is not None and folder.read(NAME, len(_YES)) == _YES:
+            file = folder.file(ANSWERS)
+            if file is not None and folder.read(ANSWERS, len(_YES)) == _YES:
                 return True
             if file is not None:
                 return not 0 <= clock.time() - file.modified < _AGAIN_SECONDS
@@ -42,5 +40,5 @@ class Answers:
             return
         content = _YES if has_answered else _NO
         with contextlib.suppress(OSError), open_store(self._directory, kind="spool") as folder:
-            if not has_answered or folder.file(NAME) is None or folder.read(NAME, len(content)) != content:
-                folder.write(NAME, content)
+            if not has_answered or folder.file(ANSWERS) is None or folder.read(ANSWERS, len(content)) != content:
+                folder.write(ANSWERS, content)

@@ -13,7 +13,7 @@ from otelflow_exporters._spool.pieces import backoff
 OnLoss = Callable[[str, int], None]
 
 
-class Answer(enum.Enum):
+class Verdict(enum.Enum):
     """What is to become of a batch."""
 
     DONE = enum.auto()  # it arrived, or never will
@@ -81,11 +81,11 @@ class Delivery:
         """Let the next batch be half of this one."""
         self._batch_size = max(1, sum(map(_weight, batch)) // 2)
 
-    def send(self, batch: list[Item]) -> Answer:
+    def send(self, batch: list[Item]) -> Verdict:
         """Send *batch*, and tell what is to become of it."""
         count = sum(item.spans for item in batch)
         if not any(item.parts for item in batch):
-            return Answer.DONE
+            return Verdict.DONE
         sender, status = self._sender, self._sender.status
         self.requests += 1
         sender.send(request_of(batch))
@@ -96,31 +96,31 @@ class Delivery:
             self._batch_size = min(self.largest_batch, self._batch_size * 2)
             if status.rejected:
                 self._on_loss("rejected", min(status.rejected, count))
-            return Answer.DONE
+            return Verdict.DONE
         if status.is_for_good and not status.is_mendable:
             self.not_before = 0.0
             refused = [item for item in batch if item.parts]
             if len(refused) > 1:  # a bad one costs itself only
-                return Answer.SPLIT
+                return Verdict.SPLIT
             if refused and len(refused[0].parts) > 1:
                 return self.send_each(refused[0])
             if count:
                 self._on_loss("rejected", count)
-            return Answer.DONE
+            return Verdict.DONE
         self._failures += 1
         self.reason = status.place
         if self._failures > 1 or sender.retry_after or not status.may_take_others:  # else the next is tried at once
             self.not_before = clock.monotonic() + (sender.retry_after or backoff(self._failures))
-        return Answer.WAIT
+        return Verdict.WAIT
 
-    def send_each(self, item: Item) -> Answer:
+    def send_each(self, item: Item) -> Verdict:
         """Send the parts of *item*, which lie together, one after the other: what is refused now is lost."""
         for part in item.parts:
-            if self.send([Item(item.end, [part], 1)]) is Answer.WAIT:
+            if self.send([Item(item.end, [part], 1)]) is Verdict.WAIT:
                 if not self.may_take_others:
-                    return Answer.WAIT
+                    return Verdict.WAIT
                 self._on_loss("rejected", 1)
-        return Answer.DONE
+        return Verdict.DONE
 
     def send_records(self, items: list[Item]) -> tuple[int, bool]:
         """Send *items*, which are in no file, as far as they fit in one batch.
@@ -131,13 +131,13 @@ class Delivery:
             return 0, False
         size_of_files, self._batch_size = self._batch_size, self._size_of_records
         batch = self.first_of(items)
-        answer = self.send(batch)
+        verdict = self.send(batch)
         # The one that is refused is alone soon.
-        self._size_of_records = self._batch_size if answer is Answer.DONE else max(1, len(batch) // 2)
+        self._size_of_records = self._batch_size if verdict is Verdict.DONE else max(1, len(batch) // 2)
         self._batch_size = size_of_files
-        if answer is Answer.WAIT and self.may_take_others:
+        if verdict is Verdict.WAIT and self.may_take_others:
             self.records_not_before, self.not_before = self.not_before, 0.0
-        return len(batch), answer is Answer.DONE
+        return len(batch), verdict is Verdict.DONE
 
     def close(self) -> None:
         """Leave the endpoint alone."""

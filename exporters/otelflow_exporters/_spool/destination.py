@@ -18,8 +18,6 @@ from otelflow_exporters._otlp.endpoint import ExportStatus, is_grpc, otlp_settin
 from otelflow_exporters._store.limits import absolute, default_directory
 from otelflow_exporters._store.ownership import DESTINATION, MARKER
 
-#: The file in a spool that says whose it is
-NAME: Final = DESTINATION
 _ANY_VERSION: Final = "otelflow spool "
 _VERSION: Final = f"{_ANY_VERSION}1"
 #: In bytes
@@ -43,23 +41,25 @@ class Destination(NamedTuple):
     def check(self, folder: Folder) -> None:
         """Make *folder*, if it is a spool, that of this destination. Raises StoreUnreadable if it is another's."""
         try:
-            lines = folder.read(NAME, LARGEST).decode("utf-8", "replace").splitlines()
+            lines = folder.read(DESTINATION, LARGEST).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             # Empty, or around the spools of other signals, and so no spool yet: with this file it would never be one.
             if folder.file(MARKER) is None:
                 return
             lines = [_VERSION, self.fingerprint, self.place]
-            folder.write(NAME, "\n".join(lines).encode("utf-8", "replace"))
+            folder.write(DESTINATION, "\n".join(lines).encode("utf-8", "replace"))
         if lines and lines[0] != _VERSION and lines[0].startswith(_ANY_VERSION):
             raise StoreUnreadable(
-                f"The spool {folder.path} was made by another version of otelflow, as the file {NAME} in it says: name "
-                "another folder in OTELFLOW_SPOOL_DIR; 'otelflow ship' of that version sends what waits there"
+                f"The spool {folder.path} was made by another version of otelflow, as the file {DESTINATION} in it "
+                "says: name another folder in OTELFLOW_SPOOL_DIR; 'otelflow ship' of that version sends what waits "
+                "there"
             )
         if lines[:2] != [_VERSION, self.fingerprint]:
             owner = lines[2] if len(lines) > 2 else "another endpoint"
             raise StoreUnreadable(
                 f"The spool {folder.path} was made for {owner}, not for {self.place}: name another folder in "
-                f"OTELFLOW_SPOOL_DIR, or remove the file {NAME} in it, and what waits there is sent to {self.place}"
+                f"OTELFLOW_SPOOL_DIR, or remove the file {DESTINATION} in it, and what waits there is sent to "
+                f"{self.place}"
             )
         if folder.path.name == self.folder_name and not _has_locks(folder):
             raise StoreUnreadable(
@@ -77,7 +77,7 @@ class Destination(NamedTuple):
 
 
 def _has_locks(folder: Folder) -> bool:
-    descriptor = folder.open(NAME, os.O_RDONLY)
+    descriptor = folder.open(DESTINATION, os.O_RDONLY)
     try:
         return is_held(descriptor) is not None
     finally:

@@ -9,15 +9,14 @@ from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool import destination
-from otelflow_exporters._spool.answers import NAME as ANSWERS
 from otelflow_exporters._spool.claims import remove_orphans
 from otelflow_exporters._spool.open_runs import spools_in
 from otelflow_exporters._spool.signals import SIGNALS
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import MARKER, open_store
+from otelflow_exporters._store.ownership import ANSWERS, DESTINATION, MARKER, open_store
 from otelflow_exporters._store.pruning import prune
 
-_LAST: Final = frozenset({MARKER, destination.NAME, ANSWERS})
+_LAST: Final = frozenset({MARKER, DESTINATION, ANSWERS})
 
 
 def remove_old(spool: Path, on_removal: Callable[[Folder, StoredFile], bool]) -> None:

@@ -13,7 +13,7 @@ from otelflow_exporters._otlp.endpoint import wants_open_spans
 from otelflow_exporters._otlp.sender import Sender
 from otelflow_exporters._spool.batches import Item, live_item_of, lost_spans, read_chunk, read_range, request_of
 from otelflow_exporters._spool.claims import Claim, forget, has_twin, remove_orphans, take_claim
-from otelflow_exporters._spool.delivery import Answer, Delivery, OnLoss
+from otelflow_exporters._spool.delivery import Delivery, OnLoss, Verdict
 from otelflow_exporters._spool.pieces import Piece, PiecesAside, backoff
 from otelflow_exporters._spool.signals import SPANS, Signal
 from otelflow_exporters._store.ownership import open_store, segment_files
@@ -240,20 +240,20 @@ class Shipper:
             return self._finish(folder, claim) if is_finished else None
         batch = self.delivery.first_of(items)
         with claim.sending(folder):
-            answer = self._send(claim.name, batch, self.delivery.send)
-            if answer is not Answer.DONE and not self._set_aside(claim, batch, answer):
+            verdict = self._send(claim.name, batch, self.delivery.send)
+            if verdict is not Verdict.DONE and not self._set_aside(claim, batch, verdict):
                 return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
             self._failures_in_place = 0
             del items[: len(batch)]
-            spans = 0 if answer is not Answer.DONE else sum(item.spans for item in batch)
+            spans = 0 if verdict is not Verdict.DONE else sum(item.spans for item in batch)
             outcome = self._outcome(claim.name, spans)
             self._advance(claim, batch[-1].end)
         return outcome if spans else Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
 
-    def _set_aside(self, claim: Claim, batch: list[Item], answer: Answer) -> bool:
+    def _set_aside(self, claim: Claim, batch: list[Item], verdict: Verdict) -> bool:
         """Let *batch*, which was refused, wait beside the rest, and tell so; else it is tried again where it is."""
         self._failures_in_place += 1
-        if answer is Answer.SPLIT or self._aside.is_full:
+        if verdict is Verdict.SPLIT or self._aside.is_full:
             self.delivery.halve(batch)
             return False
         if not self.delivery.may_take_others and self._failures_in_place < _TRIES_IN_PLACE:
@@ -304,41 +304,41 @@ class Shipper:
         with claim.sending(folder) if claim is not None and is_in_segment else contextlib.nullcontext():
             items = piece.items if piece.place is None else read_range(folder, piece.name, self._read, *piece.place)
             name = piece.name if is_in_segment else ""
-            answer = self._send(name, items, lambda items: self._try_again(piece, items))
-            if answer is Answer.WAIT:
+            verdict = self._send(name, items, lambda items: self._try_again(piece, items))
+            if verdict is Verdict.WAIT:
                 self._is_turn_of_untried = True
                 self._put_off(piece)
                 return Outcome(is_more=clock.monotonic() >= self.delivery.not_before)
-            self._aside.remove(piece, piece.halves(items) if answer is Answer.SPLIT else ())
-            count = sum(item.spans for item in items) if answer is Answer.DONE else 0
+            self._aside.remove(piece, piece.halves(items) if verdict is Verdict.SPLIT else ())
+            count = sum(item.spans for item in items) if verdict is Verdict.DONE else 0
             if is_in_segment:
                 outcome = self._outcome(piece.name, count)
                 if claim is not None:
                     self._advance(claim, claim.offset)
                 return outcome
-        if answer is Answer.SPLIT:
+        if verdict is Verdict.SPLIT:
             return Outcome(is_more=True)
         self._on_told(request_of(items))
         if claim is not None and not self._aside.has(piece.name):  # at once: who is killed before tells them again
             self._remove(folder, claim)
         return Outcome(others=count, is_more=True)
 
-    def _try_again(self, piece: Piece, items: list[Item]) -> Answer:
+    def _try_again(self, piece: Piece, items: list[Item]) -> Verdict:
         """Send *piece*; if it is refused once more, it is its own fault when the endpoint has taken others."""
-        answer = self.delivery.send(items)
-        if answer is not Answer.WAIT:
-            return answer
+        verdict = self.delivery.send(items)
+        if verdict is not Verdict.WAIT:
+            return verdict
         if not self.delivery.may_take_others or self.delivery.arrivals == piece.arrivals:
-            return Answer.WAIT
+            return Verdict.WAIT
         if len(items) > 1:
-            return Answer.SPLIT
+            return Verdict.SPLIT
         piece.refusals += 1
         if piece.refusals < _MOST_REFUSALS:
-            return Answer.WAIT
+            return Verdict.WAIT
         if len(items[0].parts) > 1:
             return self.delivery.send_each(items[0])
         self._on_loss("rejected", sum(item.spans for item in items))
-        return Answer.DONE
+        return Verdict.DONE
 
     def _put_off(self, piece: Piece) -> None:
         piece.tries += 1
@@ -350,7 +350,7 @@ class Shipper:
     def _advance(self, claim: Claim, offset: int) -> None:
         claim.advance(offset, self._aside.ranges_in(claim.name))
 
-    def _send(self, name: str, items: list[Item], send: Callable[[list[Item]], Answer]) -> Answer:
+    def _send(self, name: str, items: list[Item], send: Callable[[list[Item]], Verdict]) -> Verdict:
         """Let *send* send *items* of the segment *name*, which count as sent until they are refused.
 
         So nobody takes them for lost who removes the segment, or ends the process, before their answer is there.
@@ -358,14 +358,14 @@ class Shipper:
         if name not in self._own():
             return send(items)
         spans = sum(item.spans for item in items)
-        answer = Answer.WAIT
+        verdict = Verdict.WAIT
         self._sent[name] += spans
         try:
-            answer = send(items)
+            verdict = send(items)
         finally:
-            if answer is not Answer.DONE:
+            if verdict is not Verdict.DONE:
                 self._sent[name] -= spans
-        return answer
+        return verdict
 
     def _outcome(self, name: str, count: int) -> Outcome:
         if name not in self._own():

@@ -7,10 +7,10 @@ from typing import Final
 from otelflow._core.process import clock
 from otelflow.errors import ConfigurationError
 from otelflow_exporters._spool import claims
-from otelflow_exporters._spool.destination import LARGEST, NAME, is_nameless
+from otelflow_exporters._spool.destination import LARGEST, is_nameless
 from otelflow_exporters._spool.open_runs import spools_in
 from otelflow_exporters._spool.signals import SIGNALS
-from otelflow_exporters._store.ownership import open_store, segment_files
+from otelflow_exporters._store.ownership import DESTINATION, open_store, segment_files
 from otelflow_exporters._store.pruning import is_live
 
 # What has waited for less, a program with the earlier key may send that is started again
@@ -35,7 +35,7 @@ def stranded_beside(spool: Path, fingerprint: str = "") -> list[Path]:
 
 def _fingerprint_in(spool: Path) -> str:
     with contextlib.suppress(OSError), open_store(spool, kind="spool") as folder:
-        return "".join(folder.read(NAME, LARGEST).decode("utf-8", "replace").splitlines()[1:2])
+        return "".join(folder.read(DESTINATION, LARGEST).decode("utf-8", "replace").splitlines()[1:2])
     return ""
 
 

@@ -46,7 +46,7 @@ class TraceCollector:
                 self._scopes[key].spans.extend(spans)
 
 
-def open_spans(
+def running_and_lost(
     collector: TraceCollector, notes: Mapping[bool, TraceCollector], last_end: int
 ) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """Return the spans that are noted and have not ended: those that go on, and those whose process is gone."""

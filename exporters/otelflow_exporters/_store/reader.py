@@ -13,10 +13,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from otelflow._core.process import clock
 from otelflow._core.process.files import Folder, StoredFile
 from otelflow.errors import StoreUnreadable, TraceNotFound
-from otelflow_exporters._otlp.json import to_otlp_json
 from otelflow_exporters._otlp.model import Span, from_otlp
 from otelflow_exporters._store.forgetting import Forgotten, forget_everything, forget_spans
-from otelflow_exporters._store.gathering import TraceCollector, open_spans
+from otelflow_exporters._store.gathering import TraceCollector, running_and_lost
 from otelflow_exporters._store.limits import store_directory, store_limits
 from otelflow_exporters._store.ownership import open_store, segment_files, unreadable
 from otelflow_exporters._store.payloads import Payloads
@@ -24,7 +23,7 @@ from otelflow_exporters._store.pruning import is_live
 from otelflow_exporters._store.records import LARGEST_SEGMENT, Record, Segment, is_note, spans_of
 from otelflow_exporters._store.summaries import INCOMPLETE, IsAlive, Summaries, TraceSummary
 
-__all__ = ["INCOMPLETE", "Forgotten", "StoredTrace", "StoredTraces", "TraceSummary", "to_otlp_json"]
+__all__ = ["INCOMPLETE", "Forgotten", "StoredTrace", "StoredTraces", "TraceSummary"]
 
 _ID_DIGITS: Final = 32
 _NAMED_IN_MESSAGES: Final = 5
@@ -129,7 +128,7 @@ class StoredTraces:
                     if any(map(is_note, spans_of(record.traces))):
                         notes[is_alive()].add(record.traces)
         ends = [span.end_time_unix_nano or span.start_time_unix_nano for span in spans_of(collector.traces)]
-        running, lost = open_spans(collector, notes, max(ends, default=0))
+        running, lost = running_and_lost(collector, notes, max(ends, default=0))
         if not running and max([*ends, *(span.start for span in lost)], default=0) < oldest:
             raise self._not_found(trace_id)
         return StoredTrace(full_id, collector.traces, self.unreadable, running, lost)

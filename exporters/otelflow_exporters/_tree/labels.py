@@ -120,6 +120,4 @@ def fitting(values: dict[str, str], whole: str, room: int) -> str:
         longest -= 1
     if longest < _SHORTEST_VALUE:
         return ""
-    return (
-        _call({name: cut_left(value, longest) for name, value in values.items()}) if longest >= _SHORTEST_VALUE else ""
-    )
+    return _call({name: cut_left(value, longest) for name, value in values.items()})

@@ -203,7 +203,7 @@ def _hide_named(text: str, lowered: str) -> str:
             for element in (secret_notations.ELEMENT, secret_notations.ENTRY, secret_notations.PROPERTY):
                 text = _hide_after(element, text)
         if "val" in lowered or "input" in lowered:
-            text = _hide_before_names(_hide_after("(?ix)" + secret_notations.HOLDER, text))
+            text = _hide_before_names(_hide_after(secret_notations.HOLDER, text))
         text = _hide_after(secret_notations.REFUSED, text) if "input_value=" in text else text
     if "\n" in text:
         text = hide_columns(text)
@@ -260,9 +260,9 @@ def _within_quotes(value: re.Match[str]) -> tuple[int, int]:
 def _hide_before_names(text: str) -> str:
     """Hide each value that stands before a secret's name: ``{"value": "…", "name": "DB_PASSWORD"}``."""
     pieces, done = list[str](), 0
-    if lazy_compile("(?ix)" + secret_notations.HOLDER).search(text) is None:
+    if lazy_compile(secret_notations.HOLDER).search(text) is None:
         return text
-    names = lazy_compile("(?ix)" + secret_notations.BETWEEN + secret_notations.HOLDER)
+    names = lazy_compile(secret_notations.HOLDER_BEHIND)
     for key in lazy_compile(secret_notations.HELD, re.IGNORECASE).finditer(text):
         value = lazy_compile(secret_notations.VALUE).match(text, key.end()) if key.start() >= done else None
         name = names.match(text, value.end()) if value is not None else None
@@ -324,7 +324,7 @@ _VALUES_AFTER: Final[Mapping[str, Callable[[re.Match[str], tuple[str, ...], str]
     secret_notations.ELEMENT: _value_of_element,
     secret_notations.ENTRY: _value_of_element,
     secret_notations.PROPERTY: _value_of_element,
-    "(?ix)" + secret_notations.HOLDER: _held_value,
+    secret_notations.HOLDER: _held_value,
 }
 
 
@@ -347,7 +347,7 @@ def _is_named_secret(value: str, words: tuple[str, ...], match: re.Match[str], p
             return False
         return is_secret_value(bare, words, is_spoken=True)
     if pattern != secret_notations.NAME:
-        is_object = value[0] in "{[" and pattern.endswith(secret_notations.HOLDER)
+        is_object = value[0] in "{[" and pattern == secret_notations.HOLDER
         return not is_object and is_secret_value(value, words, is_spoken=False)
     if value[0] in "\"'":
         before = match.string[match.start() - 1 : match.start()]

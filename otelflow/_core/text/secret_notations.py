@@ -75,13 +75,15 @@ ENDING: Final = r"""(?:"(?P<double>[^"\n]{2,})|'(?P<single>[^'\n]{2,})|(?P<bare>
 PORTS: Final = r"\d{1,5}(?::\d{1,5})?(?:/(?:tcp|udp|sctp))?"
 
 # {"name": "DB_PASSWORD", "value": "…"}, the other way round, as YAML, as XML, in a list of pydantic's errors.
-HOLDER: Final = r"""
+_NAME_HELD: Final = r"""
     (?: (?:name|key|variable|option|header|field|id) \\{0,2}["']? [ ]{0,3} [=:] [ ]{0,3} [bu]?\\{0,2}["']?
       | ["']loc["'] [ ]{0,3} : [ ]{0,3} [\[(] (?:["'\w]{1,60},[ ]?){0,6} ["'] )
     (?P<name>[\w.\-/]{2,100}+) (?![\w.(]) (?P<join>)"""
 HELD: Final = r"(?:value|input)\\{0,2}[\"']?[ ]{0,3}[=:][ ]{0,3}"
 # What stands between the two: never the beginning of another object.
 BETWEEN: Final = r"[^{}<>\n]{0,60}?(?:\n(?!\s{0,40}-[ ])[^{}<>\n]{0,60}?){0,2}?"
+HOLDER: Final = "(?ix)" + _NAME_HELD
+HOLDER_BEHIND: Final = "(?ix)" + BETWEEN + _NAME_HELD
 # The field, and on the next line the value that it refused.
 REFUSED: Final = r"(?m)^(?P<name>[\w.\-\[\]]{1,200}+)\n[ \t][^\n]*?\binput_value=(?P<join>)(?=[^{\[(])"
 

@@ -418,7 +418,7 @@ def test_names_are_bounded_wherever_they_come_from(spans):
     with pytest.raises(ValueError, match="it broke"):
         run.execute()
 
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 20
     texts = [str(value) for span in spans.spans for value in (span.name, *span.attributes.values())]
     texts += [str(event.attributes["otelflow.artifact.type"]) for event in spans.events("flow " + name[:255] + "…")[:1]]
     assert max(map(len, texts)) <= 300

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from otelflow_exporters._spool.answers import NAME, Answers
-from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._spool.answers import Answers
+from otelflow_exporters._store.ownership import ANSWERS, open_store
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_an_endpoint_that_has_answered_is_expected_to_and_one_that_has_not_is_le
     answers.note(has_answered=False)
     known.append(answers.expected())
     an_hour_ago = time.time() - 3_600
-    os.utime(spool / NAME, (an_hour_ago, an_hour_ago))
+    os.utime(spool / ANSWERS, (an_hour_ago, an_hour_ago))
     known.append(answers.expected())
 
     assert known == [None, True, False, True]
@@ -33,14 +33,14 @@ def test_an_endpoint_that_has_answered_is_expected_to_and_one_that_has_not_is_le
 def test_an_answer_is_written_once_and_a_silence_each_time(spool):
     answers = Answers(spool)
     answers.note(has_answered=True)
-    os.utime(spool / NAME, (1, 1))
+    os.utime(spool / ANSWERS, (1, 1))
 
     answers.note(has_answered=True)
-    time_of_answer = (spool / NAME).stat().st_mtime
+    time_of_answer = (spool / ANSWERS).stat().st_mtime
     answers.note(has_answered=False)
 
     assert time_of_answer == 1
-    assert (spool / NAME).stat().st_mtime > 1
+    assert (spool / ANSWERS).stat().st_mtime > 1
 
 
 def test_nothing_is_known_without_a_folder_or_in_one_that_is_no_spool(tmp_path):
@@ -59,7 +59,7 @@ def test_nothing_is_known_without_a_folder_or_in_one_that_is_no_spool(tmp_path):
 def test_one_that_did_not_answer_is_left_alone_for_ten_minutes(spool, monkeypatch, after, is_expected):
     answers = Answers(spool)
     answers.note(has_answered=False)
-    os.utime(spool / NAME, (1_000, 1_000))
+    os.utime(spool / ANSWERS, (1_000, 1_000))
 
     monkeypatch.setattr("otelflow._core.process.clock.time", lambda: 1_000 + after)
 
@@ -77,6 +77,6 @@ def test_an_answer_ends_the_silence_and_a_silence_the_answer(spool):
 
 
 def test_a_file_that_says_anything_else_is_a_silence(spool):
-    (spool / NAME).write_bytes(b"yes, perhaps")
+    (spool / ANSWERS).write_bytes(b"yes, perhaps")
 
     assert Answers(spool).expected() is False

@@ -7,7 +7,7 @@ import pytest
 from otelflow._core.process import clock
 from otelflow_exporters._otlp.encoder import encode_span
 from otelflow_exporters._spool.batches import Item, item_of
-from otelflow_exporters._spool.delivery import Answer, Delivery
+from otelflow_exporters._spool.delivery import Delivery, Verdict
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.receivers import GrpcReceiver
 from support.spools import Endpoint, counts_of, ended, provider_with, refusing
@@ -72,7 +72,7 @@ def test_a_batch_that_is_halved_grows_again_with_each_one_that_arrives(delivery,
 
 
 def test_where_nothing_is_to_be_sent_nobody_is_asked(delivery, endpoint):
-    assert delivery.send([Item(1, [], 0), Item(2, [], 1)]) is Answer.DONE
+    assert delivery.send([Item(1, [], 0), Item(2, [], 1)]) is Verdict.DONE
     assert (endpoint.asked, delivery.requests, delivery.arrivals) == ([], 0, 0)
 
 
@@ -88,16 +88,16 @@ def test_requests_are_counted_and_those_that_arrive(delivery, endpoint):
 def test_what_is_refused_for_good_is_split_until_a_bad_span_is_alone_and_lost(delivery, endpoint, losses, bad):
     endpoint.refuses = lambda names: "bad" if {*bad} & {*names} else None
 
-    assert delivery.send(items_of("abc")) is Answer.SPLIT
-    assert delivery.send([Item(0, [], 0), *items_of("b")]) is Answer.DONE
+    assert delivery.send(items_of("abc")) is Verdict.SPLIT
+    assert delivery.send([Item(0, [], 0), *items_of("b")]) is Verdict.DONE
     assert (losses, delivery.is_refused, delivery.not_before) == ({"rejected": 1}, False, 0.0)
 
 
 def test_of_spans_that_lie_together_each_is_sent_alone_and_the_bad_are_lost(delivery, endpoint, losses):
     endpoint.refuses = lambda names: "bad" if "b" in names else None
 
-    assert delivery.send([together("abc")]) is Answer.DONE
-    assert delivery.send([together("bd")]) is Answer.DONE
+    assert delivery.send([together("abc")]) is Verdict.DONE
+    assert delivery.send([together("bd")]) is Verdict.DONE
     assert (endpoint.names, losses) == (["a", "c", "d"], {"rejected": 2})
 
 
@@ -119,21 +119,21 @@ def test_on_a_machine_that_was_started_a_moment_ago_what_is_in_no_file_is_sent_a
 
 def test_each_alone_what_an_endpoint_takes_not_now_is_lost_only_if_it_takes_others(delivery, endpoint, losses):
     endpoint.refuses = lambda names: "HTTP 503" if "b" in names else None
-    answer = delivery.send_each(together("abc"))
+    verdict = delivery.send_each(together("abc"))
 
-    assert (answer, endpoint.names, losses) == (Answer.WAIT, ["a"], {})
+    assert (verdict, endpoint.names, losses) == (Verdict.WAIT, ["a"], {})
 
     refusing(endpoint, "b")
-    answer = delivery.send_each(together("abc"))
+    verdict = delivery.send_each(together("abc"))
 
-    assert (answer, endpoint.names, losses) == (Answer.DONE, ["a", "a", "c"], {"rejected": 1})
+    assert (verdict, endpoint.names, losses) == (Verdict.DONE, ["a", "a", "c"], {"rejected": 1})
 
 
 @pytest.mark.parametrize(("rejected", "lost"), [(0, 0), (2, 2), (99, 3)])
 def test_of_what_arrived_the_endpoint_may_reject_some(delivery, endpoint, losses, rejected, lost):
     endpoint.rejected = rejected
 
-    assert delivery.send(items_of("abc")) is Answer.DONE
+    assert delivery.send(items_of("abc")) is Verdict.DONE
     assert endpoint.names == ["a", "b", "c"]
     assert losses == Counter({"rejected": lost} if lost else {})
 
@@ -142,7 +142,7 @@ def test_an_endpoint_that_fails_is_left_alone_longer_and_longer_until_it_takes_s
     endpoint.refuses = lambda names: "HTTP 503"
     waits = []
     for _ in range(12):
-        assert delivery.send(items_of("a")) is Answer.WAIT
+        assert delivery.send(items_of("a")) is Verdict.WAIT
         waits.append(delivery.not_before - now[0])
         now[0] += 1_000
 

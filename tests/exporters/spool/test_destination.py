@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from otelflow.errors import ConfigurationError, StoreUnreadable
 from otelflow_exporters._spool import destination as module
-from otelflow_exporters._spool.destination import NAME, destination_of, is_nameless, spool_directory
-from otelflow_exporters._store.ownership import open_store
+from otelflow_exporters._spool.destination import destination_of, is_nameless, spool_directory
+from otelflow_exporters._store.ownership import DESTINATION, open_store
 
 ENDPOINT, HEADERS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"
 
@@ -45,24 +45,24 @@ def test_what_waits_for_one_is_refused_to_another_and_neither_is_said_a_secret(t
     with open_store(tmp_path / "spool", is_made=True, kind="spool") as folder:
         destination_of("traces").check(folder)
         destination_of("traces").check(folder)  # its own
-        text = (tmp_path / "spool" / NAME).read_text()
+        text = (tmp_path / "spool" / DESTINATION).read_text()
         monkeypatch.setenv(ENDPOINT, "http://user:passw0rd@two:4318")
         with pytest.raises(StoreUnreadable) as refusal:
             destination_of("traces").check(folder)
-        (tmp_path / "spool" / NAME).unlink()
+        (tmp_path / "spool" / DESTINATION).unlink()
         destination_of("traces").check(folder)  # its owner has said so
 
     assert text.splitlines()[2] == "http://one:4318"
     assert "s3cretValue" not in text
     assert "made for http://one:4318, not for http" in str(refusal.value)
-    assert "passw0rd" not in f"{refusal.value}{(tmp_path / 'spool' / NAME).read_text()}"
+    assert "passw0rd" not in f"{refusal.value}{(tmp_path / 'spool' / DESTINATION).read_text()}"
 
 
 @pytest.mark.parametrize("text", ["", "otelflow spool 1", "noise\n\0\xff"])
 def test_a_file_that_says_anything_else_is_a_refusal(tmp_path, text):
     destination = destination_of("traces")
     with open_store(tmp_path / "spool", is_made=True, kind="spool") as folder:
-        (tmp_path / "spool" / NAME).write_text(text.format(own=destination.fingerprint))
+        (tmp_path / "spool" / DESTINATION).write_text(text.format(own=destination.fingerprint))
 
         with pytest.raises(StoreUnreadable, match="made for"):
             destination.check(folder)
@@ -72,11 +72,11 @@ def test_a_spool_of_another_version_is_left_to_that_and_the_reason_is_said(tmp_p
     destination = destination_of("traces")
     text = f"otelflow spool 2\n{destination.fingerprint}\nplace"
     with open_store(tmp_path / "spool", is_made=True, kind="spool") as folder:
-        (tmp_path / "spool" / NAME).write_text(text)
+        (tmp_path / "spool" / DESTINATION).write_text(text)
 
         with pytest.raises(StoreUnreadable, match="made by another version of otelflow"):
             destination.check(folder)
-    assert (tmp_path / "spool" / NAME).read_text() == text
+    assert (tmp_path / "spool" / DESTINATION).read_text() == text
 
 
 def test_the_folder_is_the_named_one_or_one_for_each_destination(tmp_path, monkeypatch):

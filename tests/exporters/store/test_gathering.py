@@ -3,7 +3,7 @@
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otelflow import semconv
-from otelflow_exporters._store.gathering import INCOMPLETE, TraceCollector, open_spans
+from otelflow_exporters._store.gathering import INCOMPLETE, TraceCollector, running_and_lost
 
 OURS, THEIRS = b"1" * 16, b"2" * 16
 
@@ -76,7 +76,7 @@ def test_what_is_noted_goes_on_or_is_lost_with_its_process_unless_it_has_ended()
     ended.add(record(OURS, "e"))
     alive, gone = notes("r", "e"), notes("l", "e", "r")
 
-    running, lost = open_spans(ended, {True: alive, False: gone}, 700)
+    running, lost = running_and_lost(ended, {True: alive, False: gone}, 700)
 
     assert [(span.name, span.is_open) for span in running] == [("r", True)]
     assert [(span.name, span.is_open, span.start, span.end) for span in lost] == [("l", False, 100, 700)]
@@ -85,7 +85,7 @@ def test_what_is_noted_goes_on_or_is_lost_with_its_process_unless_it_has_ended()
 
 
 def test_a_span_never_ends_before_it_began_whatever_the_clock_says():
-    running, lost = open_spans(
+    running, lost = running_and_lost(
         TraceCollector(OURS), {True: notes("r", start=2**62), False: notes("l", start=2**62)}, 700
     )
 
