@@ -26,7 +26,7 @@ def refuse_surplus(target: str, word: str) -> NoReturn:
     if shutil.which(target) is not None:
         cure = f"otelflow run --instrument FILE -- {target} … runs it, or otelflow exec -- {target} …"
         raise InvalidParameter(f"{target!r} is a command, not a flow: {cure}")
-    cure = f"--param {word}" if "=" in word else "--param NAME=VALUE"
+    cure = f"--param {word}" if "=" in word else "--param NAME=VALUE, and a program is run by 'otelflow exec'"
     raise InvalidParameter(f"{word!r} is too much: a parameter of the flow is given as {cure}")
 
 
