@@ -138,6 +138,7 @@ def test_whatever_of_ours_logs_does_it_by_such_a_logger():
 
     assert loggers == {  # those of users, and of OpenTelemetry
         "own_logger.py: logging.getLogger(name)",
+        "_configurator.py: logging.getLogger(_LOADER)",
         "_console.py: logging.getLogger(name)",
         "log_capture.py: logging.getLogger()",
         "log_capture.py: logging.getLogger(_RUN_LOGGER)",
