@@ -16,8 +16,8 @@ def guess(rule: Rule, modules: dict[str, str]) -> str:
     """Return the end of a sentence: what *rule*, which names nothing in *modules*, may have meant; or nothing."""
     own = {name: file for name, file in modules.items() if rule.is_of_module(name)}
     if not own:
-        return _of_module(rule, modules)
-    if rule.is_exact and not rule.is_of_many_modules and (origin := _origin(rule.modules, rule.names)):
+        return pattern_of_class(rule, modules)
+    if rule.is_exact and not rule.is_of_many_modules and (origin := origin_of(rule.modules, rule.names)):
         return f": name it where it is written, {origin}"
     inner = rule._replace(pattern=f"{rule.modules}.*:{rule.names}")
     functions = [] if rule.is_of_many_modules else list(_functions_of(inner, modules))
@@ -26,7 +26,7 @@ def guess(rule: Rule, modules: dict[str, str]) -> str:
     return question(rule.names, {name for file in own.values() for name in Source(file).functions})
 
 
-def _of_module(rule: Rule, modules: dict[str, str]) -> str:
+def pattern_of_class(rule: Rule, modules: dict[str, str]) -> str:
     """Return it where no module is called so: a class may have been taken for one."""
     module, _, inner = rule.modules.rpartition(".")
     while module and module not in modules:
@@ -44,7 +44,7 @@ def _functions_of(rule: Rule, modules: dict[str, str]) -> Iterator[str]:
             yield from (f"{module}:{name}" for name in sorted(Source(file).functions) if rule.is_of_function(name))
 
 
-def _origin(module: str, name: str) -> str:
+def origin_of(module: str, name: str) -> str:
     """Return as ``module:name`` where the method *name* was written, which a class of *module* only has; or nothing.
 
     The class was imported there, or has it from a class that it is made of.

@@ -38,7 +38,7 @@ _CLASS_MAKERS: Final = {**_MAKERS, "field": "a field", "Field": "a field", "auto
 _ABSTRACT_MARKS: Final = {"abstractmethod", "Protocol", "typing.Protocol", "typing_extensions.Protocol"}
 
 
-def _does_nothing(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def is_empty(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Tell whether a function has no body but a docstring, ``...``, ``pass``, ``raise NotImplementedError``."""
     return all(
         isinstance(node, ast.Pass | ast.Raise) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -104,7 +104,7 @@ class Source:
             return IS_CLASS.format(pattern=pattern)
         outer, _, inner = name.rpartition(".")
         body = self.bodies.get(name)
-        if body is not None and _does_nothing(body):
+        if body is not None and is_empty(body):
             marks = {*map(_last_name, body.decorator_list), *self.bases.get(outer, ())}
             if marks & _ABSTRACT_MARKS:
                 return ABSTRACT.format(pattern=f"{pattern.partition(':')[0]}:*.{inner}")
