@@ -27,7 +27,7 @@ def guess(rule: Rule, modules: dict[str, str]) -> str:
 
 
 def pattern_of_class(rule: Rule, modules: dict[str, str]) -> str:
-    """Return it where no module is called so: a class may have been taken for one."""
+    """Return what *rule* may have meant whose module is not there: a class that was taken for one, or a nearer name."""
     module, _, inner = rule.modules.rpartition(".")
     while module and module not in modules:
         module, _, outer = module.rpartition(".")
