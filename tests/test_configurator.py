@@ -1,5 +1,6 @@
 """``opentelemetry-instrument`` with otelflow's configurator before another one, behind it, and alone."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -83,7 +84,7 @@ def instrumented(folder, *installed, command=(), **variables):
         *(command or (Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, "own.py")),
         cwd=folder,
         **{
-            "PYTHONPATH": ":".join(str(folder / name) for name in installed),
+            "PYTHONPATH": os.pathsep.join(str(folder / name) for name in installed),
             "OTEL_SERVICE_NAME": "shop",
             "OTEL_TRACES_EXPORTER": "console",
             "OTEL_METRICS_EXPORTER": "none",
@@ -177,6 +178,7 @@ def test_a_listener_beside_the_program_hears_of_a_function_that_is_imported_befo
     assert re.findall(r"heard.*", done.stdout) == ["heard start rgb_to_hsv", "heard stop rgb_to_hsv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["within", "around"])
 @pytest.mark.parametrize("installed", [("ours", "distro"), ("distro", "ours")])
 def test_run_and_opentelemetry_instrument_together_wrap_hear_and_count_once(program, installed, order):
@@ -233,6 +235,7 @@ def test_a_configurator_that_calls_ours_is_run_once_and_then_the_next(program):
     assert done.stderr.splitlines() == ["Configuration of configurator not loaded, otelflow already loaded"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ["vendors:Broken", "vendors:Missing", "no_such_module:Broken"])
 def test_a_configurator_that_fails_fails_as_without_ours_and_is_named(program, entry):
     write_distribution(program / "vendor", "vendor", opentelemetry_configurator={"vendor": entry})
@@ -259,6 +262,7 @@ def test_without_any_other_and_without_an_exporter_the_program_has_the_provider_
     assert counted(program) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disabled", ["", "otelflow"])
 @pytest.mark.parametrize("installed", [("ours", "distro"), ("distro", "ours")])
 def test_a_file_that_cannot_be_read_is_one_sentence_unless_nothing_of_ours_is_run(program, installed, disabled):
@@ -323,7 +327,7 @@ def test_a_program_may_call_the_configurator_itself(program):
     done = run_python(
         "own.py",
         cwd=program,
-        PYTHONPATH=f"{program / 'ours'}:{program / 'distro'}",
+        PYTHONPATH=os.pathsep.join((str(program / "ours"), str(program / "distro"))),
         OTEL_TRACES_EXPORTER="console",
         OTEL_SERVICE_NAME="shop",
         OTELFLOW_METRICS=f"textfile:{program / 'metrics.prom'}",
