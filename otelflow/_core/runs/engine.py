@@ -55,23 +55,20 @@ def open_run(run: Run, started_ns: int = 0) -> None:
 
 
 def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: C901 a call would want room on a full stack
-    """End *run*: its place in the context, the object that the user holds, its span, and who is told, in that order.
+    """End *run*, in this order: what was submitted in it, its place in the context, what the user holds, span, observers.
 
     Called on every path, with what ``endings.ending_of`` says. What is done is not done again: the exit of the
     interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
     """
     if not fork.page[0]:
         notice()
-    # First, what was submitted in it
     if run.session is not None:
         _end_session(run, ending, value)
-    # Second, who ends it: one thread, once
     this_thread = get_ident()
     if run.closing_thread is not None and not _reopen(run, this_thread):
         return
     # No thread can come in between: CPython changes threads at calls and jumps back, and since the look there is none.
     run.closing_thread = this_thread
-    # Third, its end, and its place in the context
     if run.is_current and current_run() is not run:
         _close_inside(run, ending)
     if not run.clock:  # Ctrl-C came before open_run() had looked at it
@@ -83,7 +80,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: 
     run.is_closed = True
     leave(run)  # before anything that may take long or fail: the caller's run is current again
     is_inherited = run.clock < fork.clock  # its parent process ends and reports it
-    # Last the object that the user holds, its span, and who is told: each of them, whatever the one before it raises
+    # What the user holds, its span, and who is told: each of them, whatever the one before it raises
     try:
         run.conduct.ended(run, value)
     except Exception as error:  # noqa: BLE001 the user's value or exception comes out, whatever is wrong here
