@@ -15,12 +15,13 @@ from typing import Final
 from rich.console import Console, ConsoleDimensions
 
 import otelflow
+from otelflow._core.runs.endings import members_of
 from otelflow._core.text.hints import place_of
+from otelflow._core.text.own_logger import LINES_VARIABLE, PREFIX
 from otelflow._core.text.safe_str import error_text
 from otelflow._core.text.visible import clean, one_line
 from otelflow._importing import text_of
 
-_PREFIX: Final = "otelflow: "
 _OURS: Final = str(Path(__file__).resolve().parent.parent)
 _LONGEST_LINE: Final = 1_000
 _LONGEST_TEXT: Final = 10_000
@@ -49,7 +50,7 @@ def for_page(text: str) -> str:
 def say(text: str) -> None:
     """Write one line to stderr."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # there is no stderr, or it is closed
-        sys.stderr.write(f"{_PREFIX}{one_line(hide_passwords(text[:_LONGEST_TEXT]), _LONGEST_LINE)}\n")
+        sys.stderr.write(f"{PREFIX}{one_line(hide_passwords(text[:_LONGEST_TEXT]), _LONGEST_LINE)}\n")
         sys.stderr.flush()
 
 
@@ -90,6 +91,7 @@ def show_warnings(*, with_tracebacks: bool) -> None:
 
     What did not arrive is counted by the library, and said once when the command ends.
     """
+    os.environ[LINES_VARIABLE] = "on"
     handlers: dict[str, logging.Handler] = {"opentelemetry.util.re": _WithoutValues(logging.WARNING)}
     handlers["otelflow"] = handlers["otelflow_exporters"] = _OneLine(with_traceback=with_tracebacks)
     if not with_tracebacks:
@@ -104,7 +106,8 @@ def describe(error: BaseException) -> str:
     """Return type, message and place of an exception on one line."""
     place = place_of(error)
     reason = hide_passwords(otelflow.redact(text_of(error)))  # before it is cut
-    text = one_line(error_text(type(error).__name__, reason), _LONGEST_REASON)
+    members = hide_passwords(members_of(error))
+    text = one_line(error_text(type(error).__name__, reason) + members, _LONGEST_REASON)
     return text + (f" ({place})" if place else "")
 
 

@@ -75,12 +75,16 @@ def name_of(annotation: Any) -> str:
     """Return *annotation* as its author wrote it, with an example where that helps."""
     if typing.get_origin(annotation) is Annotated:
         return name_of(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) is None and isinstance(annotation, type):
-        example = _EXAMPLES.get(annotation, "")
-        if issubclass(annotation, enum.Enum):
-            example = f"one of {', '.join(annotation.__members__)}"
-        return f"{annotation.__name__} ({example})" if example else annotation.__name__
-    return str(annotation).replace("typing.", "")
+    name, kind = str(annotation).replace("typing.", ""), annotation
+    if typing.get_origin(annotation) in UNIONS:  # that of a value that may be left out is an example of both
+        members = [member for member in typing.get_args(annotation) if member is not _NONE]
+        kind = members[0] if len(members) == 1 else None
+    if typing.get_origin(kind) is not None or not isinstance(kind, type):
+        return name
+    if kind is annotation:
+        name = kind.__name__
+    example = f"one of {', '.join(kind.__members__)}" if issubclass(kind, enum.Enum) else _EXAMPLES.get(kind, "")
+    return f"{name} ({example})" if example else name
 
 
 def convert(value: Any, annotation: Any) -> Any:
@@ -123,7 +127,9 @@ def _reason(error: "ValidationError", annotation: Any) -> str:
     if typing.get_origin(annotation) in UNIONS:
         return ""  # each of its members has another reason
     if path:
-        return f"at {path}: {sentence[:1].lower()}{sentence[1:]}"
+        count = error.error_count() - 1
+        others = f" (and {count} more)" if count else ""
+        return f"at {path}: {sentence[:1].lower()}{sentence[1:]}{others}"
     if kind in _JSON_KINDS and isinstance(value, str):
         try:
             json.loads(value)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from otelflow._cli._console import for_page, say
 from otelflow._cli._exit_codes import FAILURE, NOT_TOLD, SUCCESS
-from otelflow._cli._http import Unreachable
+from otelflow._cli._http import Unreachable, server_address
 from otelflow._cli.doctor import Addresses, examine
 from otelflow._cli.show import newest_traces, open_store
 from otelflow._cli.verify import MISSING, verify
@@ -32,7 +32,8 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
     required = frozenset(name for name, url in (("jaeger", jaeger), ("prometheus", prometheus)) if url)
     console = Console(highlight=False)
     findings = []
-    for finding in examine(Addresses(jaeger or _JAEGER, prometheus or _PROMETHEUS, required)):
+    addresses = Addresses(server_address(jaeger or _JAEGER), server_address(prometheus or _PROMETHEUS), required)
+    for finding in examine(addresses):
         findings.append(finding)
         mark, style = _MARKS[finding.state]
         subject, text = one_line(finding.subject, _LONGEST_NAME), for_page(finding.observation)
@@ -51,7 +52,7 @@ def print_findings(jaeger: str | None, prometheus: str | None) -> int:
 
 def print_differences(trace_id: str | None, jaeger: str | None, *, wait_seconds: float) -> int:
     """Print whether the trace arrived whole, or what did not; return 1 when it did not, 3 when that cannot be told."""
-    address = jaeger or _JAEGER
+    address = server_address(jaeger or _JAEGER)
     store = open_store()
     stored = store.load(trace_id or newest_traces(store, 1, failed=False)[0].trace_id)
     count = len(stored.spans) - len(stored.running) - len(stored.lost)

@@ -1,6 +1,7 @@
 """Ask Jaeger, Prometheus and an OTLP endpoint over HTTP; no redirect is followed, so that no header goes elsewhere."""
 
 import json
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,12 @@ _LONGEST_SECONDS: Final = 30
 _LARGEST: Final = 256 * 1024 * 1024
 _PIECE: Final = 1024 * 1024
 _LOOPBACK: Final = ("localhost", "::1")
+# What stands behind the address of Jaeger or Prometheus in a browser: the page, what it asks for, a slash
+_PAGE: Final = re.compile(
+    r"(?<![:/])/*(?:/(?:search|trace/[^/?#]*|monitor|dependencies|compare|graph|query|targets|alerts|rules)/*)?"
+    r"(?:[?#].*)?\Z",
+    re.DOTALL,
+)
 
 
 class Answer(NamedTuple):
@@ -47,10 +54,15 @@ NO_CERTIFICATES: Final = Certificates()
 
 
 class Unreachable(Exception):
-    """No server answers at an address."""
+    """No server answers at an address, or another one than is asked for."""
 
-    def __init__(self, url: str, reason: object) -> None:
-        super().__init__(f"{url} does not answer: {reason}")
+    def __init__(self, url: str, reason: object, fault: str = "does not answer") -> None:
+        super().__init__(f"{url} {fault}: {reason}")
+
+
+def server_address(address: str) -> str:
+    """Return the address of the server alone, if *address* was taken from a browser that shows a page of it."""
+    return _PAGE.sub("", address)
 
 
 def without_path(base: str) -> str:

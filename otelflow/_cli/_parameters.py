@@ -43,6 +43,10 @@ def parse(texts: Iterable[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name.isidentifier():
+            owner, _, field = name.partition(".")
+            if equals and owner.isidentifier() and field:
+                cure = f"give the whole value as JSON: --param {owner}='{{\"{field}\": …}}'"
+                raise InvalidParameter(f"--param {name}: a part of a parameter cannot be given alone; {cure}")
             raise InvalidParameter(f"--param {text!r} is not name=value, such as --param count=3")
         if name in values:
             raise InvalidParameter(f"--param {name} is given twice")

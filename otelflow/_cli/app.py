@@ -145,7 +145,7 @@ def run(
         context.fail("Missing argument 'TARGET'.")
     if context.args:
         first = context.args[0]
-        cure = f"--param {first}" if "=" in first else "--param NAME=VALUE"
+        cure = f"--param {first}" if "=" in first else "--param NAME=VALUE, and a program is run by 'otelflow exec'"
         raise InvalidParameter(f"{first!r} is too much: a parameter of the flow is given as {cure}")
     from otelflow._cli._footer import is_possible
     from otelflow._cli.run import RunOptions, run_target

@@ -1,6 +1,7 @@
 """Print the effective settings."""
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,14 +12,13 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from otelflow import settings
+from otelflow import configure, metrics, settings
 from otelflow._cli._console import for_page, page, say
 from otelflow._cli._exit_codes import BAD_INPUT, SUCCESS
 from otelflow._core.process import project_files
 from otelflow._core.text.hints import nearest
 from otelflow.errors import ConfigurationError
-from otelflow_exporters._otlp.endpoint import exporter_names, new_exporter
-from otelflow_exporters._store.limits import store_directory
+from otelflow_exporters._store.limits import MAX_AGE_VARIABLE, MAX_BYTES_VARIABLE, store_directory, store_limits
 
 _SECRET: Final = ("HEADERS", "KEY", "TOKEN", "PASSWORD", "CERTIFICATE")
 
@@ -33,6 +33,7 @@ _ELSEWHERE: Final = (
 
 _MISSPELT: Final = 0.9
 
+_REFUSED: Final = " (refused)"
 _NAME_WIDTH: Final = 26
 _VALUE_WIDTH: Final = 20
 
@@ -66,32 +67,46 @@ def print_configuration() -> int:
     refusal = ""
     try:
         settings.check()
-        for name in exporter_names("traces"):
-            if name.startswith("otlp"):
-                exporter, _ = new_exporter("traces", name)
-                exporter.shutdown()
     except ConfigurationError as error:
         refusal = str(error)
+    listed = settings.in_force()  # before anything is set up here
+    refusal = refusal or _refusal()
     if refusal:
         say(
-            f"'otelflow run' and configure() refuse this: {refusal}. "
+            f"'otelflow run' and configure() refuse this: {refusal}{'' if refusal.endswith('?') else '.'} "
             "Listed is what a program has that runs flows without configure(), and so ignores it"
         )
     console = page()
     console.print(Text("Each setting by its key in [tool.otelflow], its value and where that came from;", "dim"))
     console.print(Text("below it its variable, and what it means.\n", "dim"))
-    for setting in settings.in_force().values():
-        print_setting(console, setting)
+    for setting in listed.values():
+        print_setting(console, setting, is_refused=_speaks_of(refusal, setting.origin))
     for file in project_files.project_files():
         reason = (
             f"only what is harmless counts, since {file.distrust}" if file.distrust else "all of its settings count"
         )
         console.print(Text(f"\n{for_page(str(file.path))}: {reason}", "dim"))
-    console.print(_variables())
+    console.print(_variables(refusal))
     return BAD_INPUT if refusal else SUCCESS
 
 
-def print_setting(console: Console, setting: settings.Setting) -> None:
+def _refusal() -> str:
+    """Return why ``configure()`` would refuse the variables and files; nothing is stored, served or sent for that."""
+    try:
+        metrics.check()
+        if store_directory(settings.in_force()["store"].value or "on") is not None:
+            store_limits()
+        configure(store=False, metrics="off", spool="memory")
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+def _speaks_of(refusal: str, variable: str) -> bool:
+    return re.match(rf"{re.escape(variable)}\b", refusal) is not None
+
+
+def print_setting(console: Console, setting: settings.Setting, *, is_refused: bool = False) -> None:
     """Print one setting; names, values and variables are never broken."""
     style = "" if setting.origin == "default" else "bold"
     value = setting.value
@@ -101,7 +116,7 @@ def print_setting(console: Console, setting: settings.Setting) -> None:
         value = "on" if value else "off"
     elif isinstance(value, tuple):
         value = ", ".join(value)
-    value, origin = for_page(str(value)), for_page(setting.origin)
+    value, origin = for_page(str(value)), for_page(setting.origin) + (_REFUSED if is_refused else "")
     line = f"{setting.name:<{_NAME_WIDTH}} {value:<{_VALUE_WIDTH}} {origin}"
     lines = [line] if cell_len(line) <= console.width else [setting.name, f"  {value}", f"  {origin}"]
     for text in lines:
@@ -132,16 +147,20 @@ def say_misspelt_variables() -> None:
             say(f"nothing reads {for_page(name)}; did you mean {variable!r}?")
 
 
-def _variables() -> Text:
-    """Return the variables of OpenTelemetry that are set; what may be a secret is not shown."""
+def _variables(refusal: str) -> Text:
+    """Return the variables that are set and are no settings: OpenTelemetry's, of which no secret is shown, and others.
+
+    The one of which *refusal* speaks is marked.
+    """
     names = sorted(name for name in os.environ if name.startswith("OTEL_") and os.environ[name])
-    if not names:
-        return Text("\nNo OTEL_* variable is set: runs are stored here and sent nowhere.", "dim")
+    text = Text("" if names else "\nNo OTEL_* variable is set: runs are stored here and sent nowhere.", "dim")
+    names += [name for name in (MAX_BYTES_VARIABLE, MAX_AGE_VARIABLE) if os.environ.get(name)]
     unread = dict(unread_variables())
-    text = Text()
     for name in names:
         if name not in unread:
             text.append(f"\n{name}={'(hidden)' if name.endswith(_SECRET) else for_page(os.environ[name])}")
+            if _speaks_of(refusal, name):
+                text.append(_REFUSED, "red")
             if name in DIFFERENCES:
                 text.append(f"  ({DIFFERENCES[name]})", "dim")
         else:

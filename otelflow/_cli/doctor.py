@@ -295,7 +295,8 @@ def _server(name: str, address: str, path: str, addresses: Addresses) -> Generat
         answer = get(address, path)
     except Unreachable as error:
         is_fault = name in addresses.required
-        cure = f"{_PIPE}, or give --{name} URL"
+        # Where something answers in another way than over HTTP, there is nothing to be started.
+        cure = f"{_PIPE}, or give --{name} URL" if "refused" in str(error) else f"give --{name} URL, that of its page"
         if is_fault and "://" not in address:
             cure = f"give --{name} http://{address}"
         yield Finding("wrong" if is_fault else "absent", name, str(error), cure)

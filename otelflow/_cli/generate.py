@@ -10,6 +10,7 @@ import typer
 
 from otelflow._cli._console import say
 from otelflow._cli._help import Commands, examples
+from otelflow._cli._http import server_address
 from otelflow.errors import ConfigurationError
 
 # What makes the files is imported in the commands: others do not wait for it.
@@ -70,7 +71,7 @@ def alerts(
     """Write Prometheus rules: for every flow, and for each objective."""
     from otelflow.generate import generate_alerts
 
-    rules = generate_alerts(modules or (), jaeger=jaeger, pipeline=_jobs(pipeline), for_=reader.value)
+    rules = generate_alerts(modules or (), jaeger=server_address(jaeger), pipeline=_jobs(pipeline), for_=reader.value)
     _report(modules or ())
     _write(rules, output)
 
@@ -88,7 +89,7 @@ def promtool_tests(
     """Write unit tests for those rules: each alert fires in one and stays quiet in another."""
     from otelflow.generate import generate_promtool_tests
 
-    tests = generate_promtool_tests(modules or (), jaeger=jaeger, pipeline=_jobs(pipeline), rules=rules)
+    tests = generate_promtool_tests(modules or (), jaeger=server_address(jaeger), pipeline=_jobs(pipeline), rules=rules)
     _report(modules or ())
     _write(tests, output)
 
@@ -107,7 +108,7 @@ def dashboards(
     """Write Grafana dashboards, one file each: the fleet, one flow, one task."""
     from otelflow.generate import generate_dashboards
 
-    files = generate_dashboards(modules or (), prometheus=prometheus, jaeger=jaeger)
+    files = generate_dashboards(modules or (), prometheus=prometheus, jaeger=server_address(jaeger))
     _report(modules or ())
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from otelflow_exporters._otlp.endpoint import exporter_names, is_otlp, variable
 from otelflow_exporters._otlp.sender import new_sender
 from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.destination import destination_of, spool_directory
-from otelflow_exporters._spool.shipper import Shipper
+from otelflow_exporters._spool.shipper import LOOKS_LATER, Shipper
 from otelflow_exporters._spool.signals import SIGNALS, SPANS, Signal
 from otelflow_exporters._store.limits import Limits
 from otelflow_exporters._store.ownership import open_store
@@ -109,8 +109,11 @@ class _Shipping:
     def ship(self) -> bool:
         """Send one batch; tell whether more may be left."""
         if clock.monotonic() >= self._next_room:
-            self._next_room = clock.monotonic() + _LOOK_SECONDS
+            began = clock.monotonic()
             self._compactor.make_room(self._folder, Limits().max_bytes // 2)
+            now = clock.monotonic()
+            # Of a hundred thousand files a look takes seconds: most of the time is for what is sent, as in the shipper.
+            self._next_room = max(began + _LOOK_SECONDS, now + LOOKS_LATER * (now - began))
         outcome = self._shipper.ship()
         self._sent += outcome.others
         failure, item = self._shipper.failure, self._signal.item

@@ -40,6 +40,8 @@ _MOST_TASKS: Final = 1_000
 _RUN_ID: Final = semconv.FLOW_RUN_ID
 _WIDTHS: Final = {"trace": 32, "name": 16}
 _GAP: Final = 2
+# A terminal of 80 columns has room for the id, the failures and the name of a trace beside a short time.
+_ROOMY: Final = 100
 _STYLES: Final = {
     semconv.SUCCESS: "green",
     semconv.CANCELLATION: "yellow",
@@ -141,10 +143,12 @@ def failed_flow(store: StoredTraces, newest: TraceSummary) -> TraceSummary:
 def list_traces(count: int, *, failed: bool) -> None:
     """Print one line for each of the newest traces."""
     store = open_store()
+    console = page()
+    time = "%Y-%m-%d %H:%M:%S" if console.width >= _ROOMY else "%m-%d %H:%M"
     rows = [
         {
             "trace": Text(summary.trace_id),
-            "started": Text(f"{summary.started.astimezone():%Y-%m-%d %H:%M:%S}"),
+            "started": Text(summary.started.astimezone().strftime(time)),
             "result": Text(result_words(summary), style=_STYLES.get(summary.result, "red")),
             "spans": Text(f"{summary.span_count:,}"),
             "failed": Text(f"{summary.failed_count:,}"),
@@ -154,7 +158,6 @@ def list_traces(count: int, *, failed: bool) -> None:
         }
         for summary in newest_traces(store, count, failed=failed)
     ]
-    console = page()
     headings = fitting(rows, console.width)
     if console.width < sum(_WIDTHS.values()) + _GAP:  # an id is never broken: the name stands below it
         for row in rows:
@@ -186,7 +189,7 @@ def fitting(rows: Sequence[Mapping[str, Text]], width: int) -> list[str]:
     widths = {heading: max(len(heading), *(row[heading].cell_len for row in rows)) for heading in rows[0]}
     widths["name"] = min(widths["name"], _WIDTHS["name"])
     headings = list(widths)
-    for dispensable in ("spans", "failed", "seconds", "started", "result"):
+    for dispensable in ("spans", "seconds", "failed", "started", "result"):
         if sum(widths[heading] + _GAP for heading in headings) - _GAP <= width:
             break
         headings.remove(dispensable)

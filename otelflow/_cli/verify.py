@@ -42,14 +42,14 @@ def verify(recorded: Mapping[str, Any], jaeger: str, trace_id: str, *, wait_seco
         document = answer.body if isinstance(answer.body, dict) else None
         # Jaeger says in JSON that it has no such trace; another server does not.
         if document is None or not (answer.status == 404 or (answer.status == 200 and "result" in document)):
-            cure = f"is it Jaeger's query address (port 16686{without_path(jaeger)})?"
-            reason = f"answered {answer.status}{answer.redirect}; {cure}"
-            raise Unreachable(jaeger, f"/api/v3/traces {reason}")
+            reason = f"/api/v3/traces answered {answer.status}{answer.redirect}"
+            raise Unreachable(jaeger, reason, f"is not Jaeger's query address (port 16686{without_path(jaeger)})")
         try:
             spans = {span["span_id"]: span for span in spans_of(document.get("result", {}))}
         except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
             # Anything may be in the JSON of another server.
-            raise Unreachable(jaeger, "/api/v3/traces answered with JSON that is no trace; is it Jaeger's?") from None
+            reason = "/api/v3/traces answered with JSON that is no trace"
+            raise Unreachable(jaeger, reason, "is not Jaeger's query address (port 16686)") from None
         differences = list(compare(expected, spans))
         if not differences or not clock.monotonic() <= deadline:  # nan is no time to wait
             return differences

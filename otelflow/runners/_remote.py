@@ -1,6 +1,7 @@
 """What a runner does for tasks in other processes: it sends orders, and does in the flow what their reports tell."""
 
 import pickle
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -359,5 +360,10 @@ def end_lost(call: Any, error: BaseException, started_ns: int, cure: str) -> Non
     if call.session.is_given_up:  # which has killed it
         call.end_unrun(Ending(semconv.CANCELLATION, CancelledError()), started_ns)
         return
-    trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {safe_str(error, _TEXT)}".rstrip(": "), cure)
+    # What libraries guess about it fills lines; what they know stands in the first sentence, and in the exit codes.
+    text = safe_str(error, _TEXT)
+    codes = re.search(r"exit codes? of .*", text)
+    sentence = re.split(r"\.\s|\n", text.strip(), maxsplit=1)[0].rstrip(".")
+    reason = "; ".join([sentence, *([codes[0].rstrip(".")] if codes and codes[0] not in sentence else ())])
+    trouble = WorkerLost(call.definition.name, f"{type_name(error)}: {reason}".rstrip(": "), cure)
     call.end_unrun(Ending(semconv.ERROR, trouble, semconv.PROCESS_LOST), started_ns)

@@ -8,9 +8,13 @@ from typing import Any, Final
 from otelflow import semconv
 from otelflow._core.process import clock, forks
 from otelflow._core.runs.endings import Ending
+from otelflow._core.text.safe_str import safe_str
 from otelflow.errors import NotPortable
 from otelflow.runners import _remote, _withdrawals
 
+_IMPORT_FAILED: Final = "No module named 'otelflow"
+# Ray tells it at the end of a text of some kilobytes.
+_LONGEST: Final = 20_000
 _NO_OTELFLOW: Final = "the workers of its cluster have no otelflow"
 
 Sent = tuple[Any, _remote.Finished, int]  # a call, what is to be called when it has finished, and when it was sent
@@ -108,7 +112,7 @@ class Sender:
         """End a call that *error* has kept from coming back."""
         call, finished, started_ns = sent
         try:
-            if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("otelflow"):
+            if _IMPORT_FAILED in safe_str(error, _LONGEST):
                 trouble = NotPortable(call.definition.name, _NO_OTELFLOW, "pip install otelflow where they run")
                 call.context.run(call.end_unrun, Ending(semconv.ERROR, trouble))
                 return

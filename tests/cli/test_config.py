@@ -142,3 +142,33 @@ def test_a_setting_controls_no_terminal_also_that_of_a_folder_which_a_stranger_h
     assert not set("\x1b\x07\u202e") & set(done.out + done.err)
     assert row(done, "capture_loggers").split()[1] == "ab"
     assert "\nOTEL_SERVICE_NAME=st\n" in done.out + "\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTELFLOW_METRICS", "puhs"),
+        ("OTELFLOW_METRICS", "pull:99999999"),
+        ("OTELFLOW_STORE_MAX_BYTES", "lots"),
+        ("OTEL_TRACES_SAMPLER", "always"),
+        ("OTEL_TRACES_EXPORTER", "jaeger"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http"),
+    ],
+)
+def test_a_value_that_a_run_refuses_is_not_listed_as_if_it_were_one(otelflow, flows, variable, value):
+    environment = {variable: value, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+
+    run = otelflow("run", "flows.py:ratio", "-p", "a=6", **environment)
+    done = otelflow("config", **environment)
+
+    assert (run.code, done.code) == (2, 2)
+    assert f"refuse this: {run.lines[0].removeprefix('otelflow: ')}" in done.err
+    assert "?." not in done.err
+    assert re.search(rf"{variable}(={value})? \(refused\)", done.out)
+
+
+def test_the_limits_of_the_store_are_listed_where_they_are_set(otelflow):
+    done = otelflow("config", OTELFLOW_STORE_MAX_AGE_DAYS="3")
+
+    assert done.code == 0
+    assert "\nOTELFLOW_STORE_MAX_AGE_DAYS=3\n" in done.out

@@ -254,6 +254,11 @@ class Unfinished(pydantic.BaseModel):
         ('{"name": "tea", "colour": "green"}', Item, "at colour: unexpected keyword argument"),
         ('{"number": 1, "items": [{}]}', Invoice, "at items.0.name: field required"),
         (
+            '{"number": "x", "items": [{}]}',
+            Invoice,
+            "at number: input should be a valid integer, unable to parse string as an integer (and 1 more)",
+        ),
+        (
             "{}",
             Unfinished,
             "an annotation in it cannot be resolved; define or import what it names at run time",
@@ -283,3 +288,18 @@ def test_pydantic_is_imported_only_when_something_is_converted():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
     assert done.stdout == "False\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("annotation", "name"),
+    [
+        (datetime | None, "datetime.datetime | None (such as 2026-01-31T12:00:00)"),
+        (Optional[bool], "Optional[bool] (true or false)"),  # noqa: UP045
+        (Size | None, f"{__name__}.Size | None (one of SMALL, LARGE)"),
+        (int | None, "int | None"),
+        (int | bool | None, "int | bool | None"),
+        (list[int] | None, "list[int] | None"),
+    ],
+)
+def test_what_may_be_left_out_has_the_example_of_what_it_is_otherwise(annotation, name):
+    assert name_of(annotation) == name

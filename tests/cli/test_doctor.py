@@ -3,6 +3,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 from concurrent import futures
 from http.server import BaseHTTPRequestHandler
 
@@ -580,3 +581,21 @@ def test_another_server_in_the_place_of_prometheus_is_told_whatever_it_answers(o
     assert "Traceback" not in done.err
     assert "\x1b" not in done.out
     assert len([line for line in done.out.splitlines() if line.startswith("ok    local store")]) <= 1
+
+
+def test_the_address_of_a_page_of_jaeger_is_enough(otelflow, servers):
+    done = otelflow("doctor", "--jaeger", f"{servers.url}/search?service=shop", COLUMNS="200")
+
+    assert re.search(rf"ok +jaeger +{servers.url}\n", done.out)
+    without_http = otelflow("doctor", "--jaeger", "127.0.0.1:16686/search", COLUMNS="200")
+    assert "→ give --jaeger http://127.0.0.1:16686\n" in without_http.out
+
+
+def test_a_port_that_answers_in_another_way_than_over_http_is_no_reason_to_start_the_stack(otelflow):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        done = otelflow("doctor", "--jaeger", f"http://127.0.0.1:{server.getsockname()[1]}", COLUMNS="200")
+        thread.join(10)
+
+    assert re.search(r"WRONG jaeger .*\n +→ give --jaeger URL, that of its page\n", done.out)

@@ -114,3 +114,21 @@ def test_a_header_that_cannot_be_sent_is_not_repeated(server):
         http.post(server.url, b"", {"x-token": "secret\nvalue"})
 
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("page", "address"),
+    [
+        ("http://jaeger:16686/search?service=shop&tags=%7B%7D", "http://jaeger:16686"),
+        ("http://jaeger:16686/trace/4bf92f35?uiFind=x#y", "http://jaeger:16686"),
+        ("http://jaeger:16686/", "http://jaeger:16686"),
+        ("http://example/jaeger/monitor", "http://example/jaeger"),
+        ("http://prometheus:9090/graph?g0.expr=up", "http://prometheus:9090"),
+        ("jaeger:16686/search", "jaeger:16686"),
+        ("http://example/jaeger", "http://example/jaeger"),
+        ("http://", "http://"),
+        ("", ""),
+    ],
+)
+def test_the_address_of_a_page_is_taken_for_that_of_its_server(page, address):
+    assert http.server_address(page) == address

@@ -91,3 +91,8 @@ def test_names_that_only_gather_are_told_how_to_be_filled():
         parameters.fit(main, {"args": "[1]"})
     with pytest.raises(InvalidParameter, match="give each as --param its_name=value"):
         parameters.fit(main, {"more": "{}"})
+
+
+def test_a_part_of_a_parameter_is_told_how_the_whole_is_given():
+    with pytest.raises(InvalidParameter, match=r"""--param customer='{"name": …}'"""):
+        parameters.parse(["customer.name=ann"])

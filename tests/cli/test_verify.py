@@ -100,7 +100,7 @@ def test_links_are_compared(jaeger, links):
 def test_another_server_is_not_taken_for_jaeger(jaeger, status, body):
     jaeger += [answer(status, body)]
 
-    with pytest.raises(http.Unreachable, match=f"answered {status}; is it Jaeger's query address"):
+    with pytest.raises(http.Unreachable, match=rf"is not Jaeger's query address \(port 16686\): .* answered {status}"):
         verify(document(), "http://jaeger", "1", wait_seconds=0)
 
 
@@ -233,7 +233,7 @@ def test_a_trace_that_is_not_there_is_told_in_one_line(otelflow, empty_jaeger):
     run = otelflow("run", "flows.py:ratio", "-p", "a=6")
     trace_id = re.search(r"trace ([0-9a-f]{32})", run.err)[1]
 
-    done = otelflow("verify", trace_id, "--jaeger", empty_jaeger, "--wait", "0")
+    done = otelflow("verify", trace_id, "--jaeger", f"{empty_jaeger}/search?service=shop", "--wait", "0")
 
     assert done.code == 1
     assert len(done.lines) == 1

@@ -346,3 +346,43 @@ def test_a_time_limit_that_a_signal_handler_raises_comes_out_wherever_it_falls(s
 class Hears(Listener):
     def on_event(self, event):
         pass
+
+
+CLOSING = """
+    import signal, socket, threading
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def close_each():
+        while True:
+            connection, _ = server.accept()
+            connection.recv(100)
+            connection.shutdown(socket.SHUT_WR)
+            while not connection.recv(100):
+                pass
+            connection.close()  # with more to read: what the other end still writes meets nobody
+
+    threading.Thread(target=close_each, daemon=True).start()
+    import os
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    import otelflow
+    from opentelemetry import trace
+
+    telemetry = otelflow.configure()
+    for number in range(600):
+        trace.get_tracer("x").start_span("a", attributes={"text": "x" * (100_000 * (number % 10 == 0))}).end()
+    for _ in range(3):
+        telemetry.force_flush(2_000)
+    print("still there")
+    """
+
+
+@pytest.mark.parametrize("spool", ["off", "memory"])
+def test_a_collector_that_closes_its_connections_ends_no_program_that_a_closed_pipe_may_end(tmp_path, spool):
+    path = tmp_path / "filter.py"
+    path.write_text(programs.source_of(CLOSING))
+
+    done = programs.run_python(path, OTELFLOW_SPOOL=spool)
+
+    assert (done.returncode, done.stdout) == (0, "still there\n")

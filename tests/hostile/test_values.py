@@ -140,15 +140,19 @@ class Remote:
         return self.path, number
 
 
-@pytest.mark.parametrize("remote", [Remote(), Remote().shop.price, mock.call], ids=["root", "method", "mock"])
-def test_what_answers_whatever_it_is_asked_for_can_be_a_task_and_a_flow(remote):
+@pytest.mark.parametrize(
+    ("remote", "name"),
+    [(Remote(), "Remote"), (Remote().shop.price, "Remote"), (mock.call, "_Call")],
+    ids=["root", "method", "mock"],
+)
+def test_what_answers_whatever_it_is_asked_for_can_be_a_task_and_a_flow(remote, name):
     with flow_trace() as trace:
         values = task(remote)(3), flow(remote)(3).execute().flow_return_value
 
     assert values == (remote(3), remote(3))
     assert [(span.name, span.attributes["otelflow.run.result"]) for span in trace.spans] == [
-        ("task Task", "success"),
-        ("flow Flow", "success"),
+        (f"task {name}", "success"),
+        (f"flow {name}", "success"),
     ]
 
 

@@ -127,6 +127,7 @@ def alone(step, folder):
     mark = Path(folder, "taken")
     os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
     try:
+        threading.Event().wait(0.01)  # for others to meet it there
         yield
     finally:
         mark.unlink()

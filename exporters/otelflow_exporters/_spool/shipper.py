@@ -1,6 +1,7 @@
 """Send what waits in a spool, batch by batch; a batch that is refused is set aside and tried again."""
 
 import contextlib
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -22,6 +23,8 @@ from otelflow_exporters._store.records import LARGEST_SEGMENT
 
 _TIDYING_SECONDS: Final = 3_600.0
 _LOOK_SECONDS: Final = 0.5
+#: How many times as long as a look took one goes on before the next
+LOOKS_LATER: Final = 4.0
 # How often the same batch is tried in a row by an endpoint that takes nothing: it may be the batch that it cannot take.
 _TRIES_IN_PLACE: Final = 3
 # How often an endpoint that takes others may refuse one and the same span before that is lost
@@ -145,11 +148,14 @@ class Shipper:
 
     def _look(self, folder: Folder) -> Outcome | None:
         """Look which segments there are: not before each batch, since there may be thousands."""
-        self._next_look = clock.monotonic() + _LOOK_SECONDS
+        began = clock.monotonic()
         self.hindrance = ""
         own = self._own()
         written = dict(own)  # before the look at the folder: another segment may begin meanwhile
         self._files = {file.name: file for file in sorted(segment_files(folder))}  # their names begin with the time
+        now = clock.monotonic()
+        # Of a hundred thousand a look takes seconds: between two of them most of the time is for what is sent.
+        self._next_look = max(began + _LOOK_SECONDS, now + LOOKS_LATER * (now - began))
         self._has_twin = None
         self._release(self._claims.keys() - self._files.keys())
         shipped, vanished = forget(folder, own, self._sent, written.keys() - self._files.keys())
@@ -174,9 +180,9 @@ class Shipper:
         own = self._own()
         # In turns, or who writes all the time would send nothing that others have left, or not be sent before that.
         own_files = [self._files[name] for name in own if name in self._files]
-        others = [file for name, file in self._files.items() if name not in own]
+        others = (file for file in list(self._files.values()) if file.name not in own)  # nearly always the first is it
         is_turn_of_others, self._is_turn_of_others = self._is_turn_of_others, True
-        for file in [*others, *own_files] if is_turn_of_others else [*own_files, *others]:
+        for file in itertools.chain(*((others, own_files) if is_turn_of_others else (own_files, others))):
             if file.size > LARGEST_SEGMENT:
                 self._give_up(file.name)
                 continue

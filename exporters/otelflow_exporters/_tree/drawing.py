@@ -225,13 +225,16 @@ class _Drawing:
 
     def _draw_fold(self, row: _Row, folded: Fold) -> list[_Row]:
         """Draw one line for many siblings, and what they hold; return the rows below it."""
-        label = Text(f"{one_line(folded.name)} {self._signs['times']} {len(folded.nodes):,}", style="bold")
-        counts = Counter(node.span.result for node in folded.nodes)
-        for result, count in counts.items():
-            label.append(f"  {self._mark(result)} {count:,}", style=_STYLES.get(result, "yellow"))
+        name, size = Text(one_line(folded.name), "bold"), f"{self._signs['times']} {len(folded.nodes):,}"
+        counts = Text()
+        for result, count in Counter(node.span.result for node in folded.nodes).items():
+            counts.append(f"  {self._mark(result)} {count:,}", style=_STYLES.get(result, "yellow"))
+        prefix = _shortened(row.prefix, self._name_width // 2)
+        label = Text.assemble(name, (f" {size}", "bold"), counts)
+        is_fitting = label.cell_len <= self._name_width - cell_len(prefix)
         times = [(node.span.start, node.span.end) for node in folded.nodes]
         whole = max(end for _, end in times) - times[0][0]
-        self._print(self._line(_shortened(row.prefix, self._name_width // 2), label, times, whole, ""))
+        self._print(self._line(prefix, label if is_fitting else name, times, whole, ""))
         median, slowest = folded.durations
         hidden = folded.hidden()
         self._hidden += hidden
@@ -239,6 +242,8 @@ class _Drawing:
         inside += [counted(hidden[noun], noun) for noun in NOUNS.values() if hidden[noun]]
         words = f"median {in_words(median / 1e9)}, slowest {in_words(slowest / 1e9)}"
         words += f"; folded with {', '.join(inside)}" if inside else ""
+        if not is_fitting:  # how many failed is never cut off
+            words = f"{size}{counts.plain}; {words}"
         items: list[SpanNode | Fold | Rest | Detail] = [Detail(words), *folded.examples]
         if folded.other_failures:
             items.append(Rest(folded.other_failures, folded.other_failures))

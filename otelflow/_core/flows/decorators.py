@@ -54,7 +54,7 @@ def _flow_of(definition: Definition, options: dict[str, Any]) -> Callable[..., F
     attributes = {name: value for name, value in vars(plan).items() if name != "flow_state"}
     fixed_id = planned.id if keywords.get("flow_id") else ""
     if not planned.is_named:
-        planned.name = definition.name or planned.name
+        planned.name = definition.name or definition.stand_in_name
     declare_flow(
         bounded_name(planned.name), definition.target, plan.objective, plan.buckets, options.get("task_runner")
     )
@@ -155,7 +155,7 @@ def _task_of(definition: Definition, options: dict[str, Any]) -> Callable[..., A
     """Return the function that *definition* becomes by ``@task``."""
     task_id = bounded_name(options.get("task_id") or "")
     raise_on_error = options.get("raise_on_error", True)
-    definition.name = name = bounded_name(options.get("task_name") or definition.name or "Task")
+    definition.name = name = bounded_name(options.get("task_name") or definition.name or definition.stand_in_name)
     target = definition.target
 
     def new_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> ExecutedRun:

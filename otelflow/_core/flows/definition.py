@@ -24,6 +24,7 @@ from otelflow._core.policies import HOOKS, compose
 from otelflow._core.process.settings import settings
 from otelflow._core.runs import drivers
 from otelflow._core.runs.run import Run
+from otelflow._core.text import classes
 from otelflow._core.text.functions import plain_function
 from otelflow._core.text.redaction import is_secret, recorded
 from otelflow._core.text.safe_str import bounded_name, brief_repr, comes_from_outside, safe_str
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 _NAME_LENGTH: Final = 1_000
+_LAMBDA: Final = "<lambda>"
 _MOST_TAGS: Final = 50
 _TAG_LENGTH: Final = 200
 
@@ -74,6 +76,7 @@ class Definition:
         "owner",
         "records_arguments",
         "run_name",
+        "stand_in_name",
         "tags",
         "target",
     )
@@ -90,7 +93,9 @@ class Definition:
         #: What makes the run of a call, of a task; and what the decorated function can do besides
         self.new_run: drivers.NewRun | None = None
         self.methods: Mapping[str, Callable[..., Any]] = _NO_OPTIONS
-        self.name = "" if name == "<lambda>" else bounded_name(name)
+        self.name = "" if name == _LAMBDA else bounded_name(name)
+        #: What a decorated lambda or callable object is called for want of a name
+        self.stand_in_name = name or bounded_name(classes.name_of(type(plain)))
         module = getattr(plain, "__module__", None) or "?"
         self.code_name = bounded_name(f"{module}.{getattr(plain, '__qualname__', self.name)}")
         self.kind = _kind(plain)

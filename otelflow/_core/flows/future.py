@@ -87,6 +87,8 @@ class Future(concurrent.futures.Future[R]):
         self.call: Submitted | None = None
         self.span_context: SpanContext | None = None
         self.was_asked = False
+        #: The one that has failed, so that the task was not run
+        self.skipped_for: Future[Any] | None = None
 
     def __repr__(self) -> str:
         return f"<Future of task {self.task_name!r}, {self._state.lower()}>"
@@ -101,7 +103,7 @@ class Future(concurrent.futures.Future[R]):
         >>> task(abs).submit(-3).result(timeout=5)
         3
         """
-        self.was_asked = True
+        ask(self)
         if not self.done():
             _before_waiting(self, timeout)
         return super().result(timeout)
@@ -113,7 +115,7 @@ class Future(concurrent.futures.Future[R]):
         >>> task(abs).submit("three").exception()
         TypeError("bad operand type for abs(): 'str'")
         """
-        self.was_asked = True
+        ask(self)
         if not self.done():
             _before_waiting(self, timeout)
         return super().exception(timeout)
@@ -184,7 +186,7 @@ class Future(concurrent.futures.Future[R]):
         except BaseException:  # of asyncio or trio: nobody waits for it any more
             self.cancel()
             raise
-        self.was_asked = True
+        ask(self)
         try:
             return super().result()
         except concurrent.futures.CancelledError:
@@ -195,6 +197,13 @@ class Future(concurrent.futures.Future[R]):
 
 
 # What otelflow itself asks and does, as functions: a method would be public.
+
+
+def ask(future: Future[Any] | None) -> None:
+    """Note that somebody looks at what came of *future*, and so also at the failure for which its task was not run."""
+    while future is not None:
+        future.was_asked = True
+        future = future.skipped_for
 
 
 def _end_of(future: Future[Any]) -> Generator[Any, None, None]:

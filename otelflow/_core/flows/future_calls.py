@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN
 from otelflow import semconv
 from otelflow._core.flows import future_runners
 from otelflow._core.flows.definition import Kind
-from otelflow._core.flows.future import Future, FutureList, Submitted, unmapped
+from otelflow._core.flows.future import Future, FutureList, Submitted, ask, unmapped
 from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
 from otelflow._core.flows.future_groups import Group, MapRun
 from otelflow._core.flows.future_inputs import first_failed
@@ -307,6 +307,9 @@ class Call:
             self._end_apart(ending)
 
     def _skip(self, upstream: Future[Any]) -> None:
+        self.future.skipped_for = upstream
+        if self.future.was_asked:
+            ask(upstream)
         ending = Ending(semconv.SKIP, UpstreamFailed(self.definition.name, upstream.task_name, failure_of(upstream)))
         if self.claim():
             self._end_apart(ending)

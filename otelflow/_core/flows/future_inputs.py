@@ -4,7 +4,7 @@ from typing import Any
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, Kind
-from otelflow._core.flows.future import Future, until_done, wait
+from otelflow._core.flows.future import Future, ask, until_done, wait
 from otelflow._core.flows.future_arguments import resolved, upstream_of
 from otelflow._core.flows.future_states import failure_of, has_failed
 from otelflow._core.runs import spans
@@ -74,7 +74,7 @@ class _Waiting:
         definition = run.definition = self._definition
         broken = first_failed(self._futures)
         if broken is not None:
-            broken.was_asked = True
+            ask(broken)
             raise UpstreamFailed(definition.name, broken.task_name, failure_of(broken), run.kind)
         run.args, run.kwargs = resolved(run.args), resolved(run.kwargs)
         if run.task is not None:

@@ -105,7 +105,9 @@ class _Notebook(State, observers.Observer):
         remembered.attributes |= {semconv.RUN_RESULT: ending.result, **remembered.journal.omitted()}
         remembered.entries = list(remembered.journal.events(remembered.ended_ns))
         remembered.journal = Journal()
-        if run.kind and run.definition.capture_return_value:  # type: ignore[attr-defined]
+        # A run that another process has told of has no definition.
+        definition = getattr(run, "definition", None) if run.kind else None
+        if definition is not None and definition.capture_return_value:
             value = run.task.task_return_value if run.task is not None else run.flow_state.return_value
             if value is not None:
                 remembered.attributes[semconv.RUN_RETURN_VALUE] = recorded(value, settings().value_limit)

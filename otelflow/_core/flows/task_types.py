@@ -35,6 +35,11 @@ class TaskFunction(Protocol[P, V_co]):
     """What ``@task`` makes of a function: the function, with what a task can do besides."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> V_co: ...
+    # With the task's own arguments, by which a generic one tells what it returns; else with futures in their places
+    @overload
+    def submit(self: "TaskFunction[P, Coroutine[Any, Any, R]]", *args: P.args, **kwargs: P.kwargs) -> Future[R]: ...
+    @overload
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[V_co]: ...
     @overload
     def submit(
         self: "TaskFunction[P, Coroutine[Any, Any, R]]", *args: Any, wait_for: WaitFor = (), **kwargs: Any

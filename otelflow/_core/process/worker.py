@@ -158,6 +158,13 @@ class Worker:
         return False
 
     def _run(self) -> None:
+        import signal  # noqa: PLC0415 only where something is delivered
+
+        # A connection that an endpoint has closed is an error for who writes, and a signal, by which a program may end
+        # that has set SIGPIPE as filters do. It comes to the writing thread. Where threads are greenlets, that is the
+        # program's own, and stays as it is.
+        if hasattr(signal, "pthread_sigmask") and threading.get_native_id() != threading.main_thread().native_id:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
         while True:
             with self.lock:
                 self.changed.wait_for(lambda: self.is_closed or self.is_behind or self._is_due(), self._interval)

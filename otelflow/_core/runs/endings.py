@@ -17,6 +17,8 @@ from otelflow.errors import UpstreamFailed
 _READ: Final = 262_144
 
 _MOST_REASONS: Final = 20
+_MOST_MEMBERS: Final = 3
+_MEMBER_LENGTH: Final = 200
 _MEMBERS: Final = BaseExceptionGroup.__dict__["exceptions"]
 
 # By package and name, as libraries move their classes from module to module: nobody has these classes without having
@@ -177,8 +179,8 @@ class Ending:
 
     @property
     def reason(self) -> str:
-        """Type and text of the error; only for an ending with an error."""
-        return error_text(self.error_type, self.error_message)
+        """Type and text of the error, and what stands in a group; only for an ending with an error."""
+        return error_text(self.error_type, self.error_message) + members_of(self.error)
 
     def exception_attributes(self) -> dict[str, str]:
         """Return what a span event or a log record says of the error; only for an ending with an error."""
@@ -264,7 +266,17 @@ def _leaf_errors(error: BaseException) -> Iterator[BaseException]:
             yield item
         elif id(item) not in ids:
             ids.add(id(item))
-            rest += _MEMBERS.__get__(item)  # without what a subclass may do
+            rest += reversed(_MEMBERS.__get__(item))  # without what a subclass may do
+
+
+def members_of(error: BaseException | None) -> str:
+    """Return what to say after the text of a group, which tells only how many exceptions it has; else nothing."""
+    if not issubclass(type(error), BaseExceptionGroup):  # an exception may refuse to be looked at
+        return ""
+    leaves = list(_leaf_errors(error))  # type: ignore[arg-type]
+    texts = [error_text(_type_of(leaf), recorded(leaf, _MEMBER_LENGTH)) for leaf in leaves[:_MOST_MEMBERS]]
+    rest = f"; and {len(leaves) - len(texts):,} more" if len(leaves) > len(texts) else ""
+    return f": {'; '.join(texts)}{rest}"
 
 
 def _code_of_call(error: BaseException) -> str | None:

@@ -1,10 +1,17 @@
 """Loggers of ours: what stands in a user's text makes no line of its own in a log, and controls no terminal."""
 
 import logging
+import os
+import sys
 import traceback
 from typing import Final
 
 from otelflow._core.text.safe_str import comes_from_outside, safe_str
+
+#: What stands before each line of the command line
+PREFIX: Final = "otelflow: "
+#: Set by the command line, whose handlers the processes that ``multiprocessing`` starts do not have
+LINES_VARIABLE: Final = "_OTELFLOW_LINES"
 
 _LONGEST: Final = 10_000
 _LONGEST_TRACEBACK: Final = 100_000
@@ -49,7 +56,17 @@ def log(logger: logging.Logger, level: int, message: str, *args: object, error: 
     A handler may end a span, for which it would need the lock that waits for the handler's own.
     """
     try:
+        if not logger.hasHandlers() and os.environ.get(LINES_VARIABLE) and _is_worker():
+            handler = logging.StreamHandler()
+            handler.setFormatter(logging.Formatter(f"{PREFIX}%(message)s"))
+            logger.addHandler(handler)
         logger.log(level, message, *args, exc_info=error, stacklevel=2)
     except Exception as trouble:  # a handler is foreign code, and there is nowhere left to log that it raised
         if comes_from_outside(trouble):
             raise
+
+
+def _is_worker() -> bool:
+    """Tell whether ``multiprocessing``, or what is built on it, has started this process."""
+    process = getattr(sys.modules.get("multiprocessing"), "parent_process", None)
+    return process is not None and process() is not None

@@ -122,7 +122,8 @@ def test_partials_lambdas_builtins_and_callable_objects_run_too(spans):
     assert flow(lambda: 1)().execute().flow_return_value == 1
 
     assert [span.name for span in spans.spans] == [
-        "task pow", "task Task", "task len", "task Task", "task Task", "task append", "flow pow", "flow Flow",
+        "task pow", "task <lambda>", "task len", "task Callable", "task AsyncCallable", "task append",
+        "flow pow", "flow <lambda>",
     ]  # fmt: skip
     assert {span.attributes["otelflow.run.result"] for span in spans.spans} == {"success"}
 

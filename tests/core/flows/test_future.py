@@ -435,3 +435,30 @@ def test_a_task_that_was_not_run_is_not_where_its_flow_failed_and_shows_no_addre
     shown = [text for text in map(str, spans.one("task publish").attributes.values()) if "Future" in text]
     assert shown == ["<Future of task 'fetch', finished>"]
     assert repr(task(abs).submit(-1)).startswith("<Future of task 'abs', ")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_looks_at_a_task_that_was_skipped_has_asked_for_the_failure_that_it_waits_for(caplog, when):
+    failing = threading.Event()
+
+    @task
+    def fail():
+        assert failing.wait(10)
+        raise ValueError("no")
+
+    @flow
+    def asking():
+        last = use.submit(use.submit(fail.submit()))
+        if when == "after":
+            failing.set()
+            concurrent.futures.wait([last], 10)
+        else:
+            threading.Timer(0.05, failing.set).start()
+        return last.exception()
+
+    @task
+    def use(value):
+        return value
+
+    assert isinstance(asking().execute().flow_return_value, UpstreamFailed)
+    assert "nobody asked" not in caplog.text

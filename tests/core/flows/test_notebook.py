@@ -197,3 +197,17 @@ def test_outside_of_ipython_nothing_is_remembered_of_a_run():
     """
 
     assert python(program, check=True).stdout == "hello\nNone {}\n"
+
+
+def test_a_flow_whose_tasks_run_in_processes_is_a_tree_too(tmp_path):
+    (tmp_path / "squares.py").write_text("from otelflow import task\n\n@task\ndef square(x):\n    return x * x\n")
+    part = """
+import sys; sys.path.insert(0, FOLDER)
+from squares import square
+run = flow(task_runner="processes")(lambda: square.map([1, 2]).result())().execute(); bundles = [shown(run)]
+""".replace("FOLDER", repr(str(tmp_path)))
+    done = python(PROGRAM.replace("PART", part), options=("-W", "ignore"))
+
+    assert "raised" not in done.stderr
+    (bundle,) = json.loads(done.stdout.rpartition("JSON:")[2])
+    assert bundle["text/plain"].count("✓ task square") == 2

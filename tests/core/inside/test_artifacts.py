@@ -710,7 +710,7 @@ def test_a_falsy_return_value_is_a_result_like_any_other(spans, value):
         lambda: value,
     )().execute()
 
-    (event,) = spans.events("flow Flow")
+    (event,) = spans.events("flow <lambda>")
     assert event.name == "otelflow.result"
     assert dict(event.attributes) == {
         "otelflow.result.key": "flow-return-value",

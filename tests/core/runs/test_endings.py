@@ -1208,3 +1208,29 @@ def test_any_other_ending_travels_as_it_is():
 
     arrived = pickle.loads(pickle.dumps(ending))
     assert (arrived.result, arrived.error_type, arrived.error_message) == ("failure", "LookupError", "no plums")
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        (
+            ExceptionGroup("two", [ValueError("a"), KeyError("b")]),
+            "two (2 sub-exceptions): ValueError: a; KeyError: 'b'",
+        ),
+        (
+            ExceptionGroup(
+                "deep", [ExceptionGroup("in", [ValueError(n) for n in range(4)]), OSError("password=hunter2x")]
+            ),
+            "deep (2 sub-exceptions): ValueError: 0; ValueError: 1; ValueError: 2; and 2 more",
+        ),
+    ],
+)
+def test_what_is_logged_of_a_group_names_what_stands_in_it(caplog, group, words):
+    @task(raise_on_error=False)
+    def fail():
+        raise group
+
+    fail()
+
+    assert f"ExceptionGroup: {words} (it stays inside" in caplog.text
+    assert "hunter2x" not in caplog.text

@@ -1,6 +1,9 @@
 import ast
 import logging
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import otelflow
 import otelflow_exporters
 from otelflow import Flow_Run__Config, flow, task
 from otelflow._core.process import losses
-from otelflow._core.text.own_logger import log, own_logger
+from otelflow._core.text.own_logger import LINES_VARIABLE, log, own_logger
 
 HOSTILE = "a\x1b]0;title\x07b\r\n2026-01-01 ERROR forged\u202e\u2028c\U000e0068d"
 CLEANED = "ab 2026-01-01 ERROR forgedcd"
@@ -223,3 +226,38 @@ def test_a_broken_handler_or_filter_of_the_program_costs_no_run(broken, spans):
 
     assert run.flow_return_value == 42
     assert len(spans.named("task fails")) == 2
+
+
+PROGRAM = """
+import multiprocessing, sys
+from otelflow import task
+
+@task(raise_on_error=False)
+def fail():
+    raise ValueError("no")
+
+if __name__ == "__main__":
+    for method in ("spawn", "fork"):
+        process = multiprocessing.get_context(method).Process(target=fail)
+        process.start()
+        process.join()
+"""
+LINE = "Error executing task 'fail': ValueError: no (it stays inside: raise_on_error=False)"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+@pytest.mark.parametrize(("variables", "prefix"), [({}, ""), ({LINES_VARIABLE: "on"}, "otelflow: ")])
+def test_a_worker_of_the_command_line_writes_lines_as_the_command_line_does(tmp_path, variables, prefix):
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stderr.splitlines() == [prefix + LINE] * 2

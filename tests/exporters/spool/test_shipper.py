@@ -22,7 +22,7 @@ from otelflow_exporters._spool.compacting import Compactor
 from otelflow_exporters._spool.shipper import Outcome, Shipper
 from otelflow_exporters._spool.signals import SPANS
 from otelflow_exporters._store.limits import Limits
-from otelflow_exporters._store.ownership import PROGRESS
+from otelflow_exporters._store.ownership import PROGRESS, segment_files
 from otelflow_exporters._store.records import LARGEST_SEGMENT, framed, note
 from otelflow_exporters._store.writer import SegmentWriter
 from support.receivers import OtlpReceiver, spans_of
@@ -805,6 +805,26 @@ def test_a_folder_is_looked_at_each_half_second_while_there_is_something_to_send
 
     assert endpoint.names == [str(number) for number in range(8)]
     assert sorted({*looks}) == [100.0, 100.125, 100.5], "also, once, who has a removed segment written"
+
+
+def test_where_a_look_takes_long_most_of_the_time_is_for_what_is_sent(folder, endpoint, now, monkeypatch):
+    for number in range(30):
+        write(folder, str(number))
+    looks = []
+
+    def look(store):
+        looks.append(now[0])
+        now[0] += 2.0
+        return segment_files(store)
+
+    monkeypatch.setattr(shipper_module, "segment_files", look)
+    shipper = shipper_of(folder, endpoint)
+    for _ in range(20):
+        shipper.ship()
+        now[0] += 0.5
+
+    assert endpoint.names == [str(number) for number in range(20)]
+    assert looks == [100.0, 110.0]
 
 
 def test_what_is_left_of_segments_that_are_gone_is_looked_for_once_an_hour(folder, endpoint, now):

@@ -226,8 +226,8 @@ def test_what_is_said_of_many_siblings_is_seen_however_deep_they_are():
     lines = drawn([*deep, *steps], 60).splitlines()
 
     assert lines[41:] == [
-        "..            └─ task step × 7  ✗… ━━━━━━━━━━━━━━━    100 ms",
-        "..            │  median 100 ms, slowest 100 ms",
+        "..            └─ task step         ━━━━━━━━━━━━━━━    100 ms",
+        "..            │  × 7  ✗ 7; median 100 ms, slowest 100 ms",
         *["..            ├─ ✗ task step       ━━━━━━━━━━━━━━━    100 ms"] * 5,
         "..            └─ … 2 more spans, 2 of them failed",
     ]
@@ -344,3 +344,13 @@ def test_a_traceback_stands_behind_the_guides_of_its_span():
     lines = [line for line in text.splitlines() if "a.py" in line and "File" in line]
     assert lines
     assert all(line.startswith("│") for line in lines)
+
+
+@pytest.mark.parametrize("width", [24, 40, 50])
+def test_however_narrow_a_page_is_a_fold_says_how_many_failed(width):
+    name = "task read one customer's invoice"
+    steps = [span(n, 1, name, 0, 7, "failure" if n == 3 else "success") for n in range(2, 40)]
+
+    text = " ".join(drawn([span(1, 0, "flow", 0, 7), *steps], width).split())
+
+    assert "× 38 ✓ 37 ✗ 1; median" in text.replace("│ ", "")

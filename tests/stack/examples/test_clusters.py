@@ -317,9 +317,38 @@ def test_a_cluster_that_is_gone_is_an_error_that_names_task_and_cure(spans):
     assert "its client is closed: keep it open" in str(error)
 
 
-def test_workers_without_otelflow_are_an_error_that_says_so(spans, tmp_path):
+MISSING = """raise ModuleNotFoundError("No module named 'otelflow'", name="otelflow")"""
+NO_OTELFLOW = "the workers of its cluster have no otelflow; pip install otelflow where they run"
+
+
+def test_workers_of_ray_without_otelflow_are_an_error_that_says_so(tmp_path):
+    pytest.importorskip("ray")
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers" / "otelflow.py").write_text(MISSING)
+    (tmp_path / "doubles.py").write_text(
+        """
+from otelflow import flow
+from otelflow.runners import RayTaskRunner
+from support.remote_tasks import double
+
+environment = {"env_vars": {"PYTHONPATH": "workers".join(__file__.rsplit("doubles.py", 1))}}
+
+@flow(task_runner=RayTaskRunner(num_cpus=1, runtime_env=environment))
+def doubles():
+    print(double.submit(1).exception())
+
+doubles().execute()
+"""
+    )
+
+    done = run(sys.executable, "doubles.py", cwd=tmp_path, timeout=2 * PATIENCE, PYTHONPATH=str(TESTS))
+
+    assert done.stdout.strip().endswith(NO_OTELFLOW), done.stderr
+
+
+def test_workers_of_dask_without_otelflow_are_an_error_that_says_so(spans, tmp_path):
     distributed = pytest.importorskip("distributed")
-    (tmp_path / "otelflow.py").write_text("raise ModuleNotFoundError('no', name='otelflow')")
+    (tmp_path / "otelflow.py").write_text(MISSING)
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as local,
         distributed.Client(local, set_as_default=False) as client,
@@ -338,7 +367,7 @@ def test_workers_without_otelflow_are_an_error_that_says_so(spans, tmp_path):
             end(worker)
 
     assert isinstance(error, NotPortable)
-    assert str(error).endswith("the workers of its cluster have no otelflow; pip install otelflow where they run")
+    assert str(error).endswith(NO_OTELFLOW)
     assert result(spans.one("task double")) == "error"
 
 
