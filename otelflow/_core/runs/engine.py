@@ -55,7 +55,7 @@ def open_run(run: Run, started_ns: int = 0) -> None:
 
 
 def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: C901 a call would want room on a full stack
-    """End *run*, in this order: what was submitted in it, its place in the context, what the user holds, span, observers.
+    """End *run*, in this order: what was submitted in it, its place in the context, what the user has, span, observers.
 
     Called on every path, with what ``endings.ending_of`` says. What is done is not done again: the exit of the
     interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
