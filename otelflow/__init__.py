@@ -97,7 +97,7 @@ _LATE: Final = {
     "submit": "otelflow._core.flows.submitting",
     "trace_environment": "otelflow._core.runs.propagation",
     "trace_headers": "otelflow._core.runs.propagation",
-    "unmapped": "otelflow._core.flows.future",
+    "unmapped": "otelflow._core.flows.future_inputs",  # also without a map() it is to be understood
     "wait": "otelflow._core.flows.future",
 }
 #: What is written whole where it is used: otelflow.metrics.asgi_app(), otelflow.testing.flow_trace()

@@ -14,6 +14,7 @@ OtelflowError
 ├── NotPortable (TypeError)             a task, argument or result that cannot go to another process, or come from it
 ├── WorkerLost (RuntimeError)           the process that ran a task was killed, or has crashed
 ├── BlockedLoop (RuntimeError)          waiting for a future would block the loop that runs it
+├── CircularWait (RuntimeError)         a task would wait for itself, or several for each other
 ├── LimitTimeout (TimeoutError)         a limit was waited for too long
 ├── InvalidArtifact (ValueError)        an artifact that cannot be recorded as asked
 ├── InvalidListener (TypeError)         a listener without a hook
@@ -40,6 +41,7 @@ from otelflow._core.text.safe_str import brief_repr, error_text, safe_str, type_
 
 __all__ = [
     "BlockedLoop",
+    "CircularWait",
     "ClientGone",
     "ConfigurationError",
     "DecoratedTwice",
@@ -217,6 +219,22 @@ class BlockedLoop(OtelflowError, RuntimeError):
         super().__init__(
             f"waiting for task {task_name!r} would block the event loop that runs it: await its future instead"
         )
+
+
+class CircularWait(OtelflowError, RuntimeError):
+    """Raised in a task that would wait for itself, perhaps by way of others: ``names`` are all of them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names: tuple[str, ...] = tuple(names)
+        first, *others = map(repr, self.names)
+        ring = ", which waits for ".join(others)
+        super().__init__(
+            f"task {first} would wait for {ring if len(others) > 1 else 'itself'}, and none could ever end: "
+            "ask for the result where it is used, in the flow"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.names,), vars(self)
 
 
 class LimitTimeout(OtelflowError, TimeoutError):

@@ -99,7 +99,7 @@ RULES = {
     ),
     "otelflow.serve": (
         *(f"otelflow.{name}" for name in otelflow.__all__),
-        "otelflow._core.flows.future_session",
+        "otelflow._core.flows.future_owners",
         "otelflow._core.process.forks",
         "otelflow._core.process.shutdown",
         "otelflow._core.process.signals",

@@ -22,6 +22,7 @@ MADE = [
     errors.NotPortable("load", "argument 1 is a lock, which cannot be sent", "send what pickle takes"),
     errors.WorkerLost("load", "BrokenProcessPool: text", "look for a lack of memory"),
     errors.BlockedLoop("load"),
+    errors.CircularWait(["load", "fetch", "load"]),
     errors.LimitTimeout("db", "at most 5 at once", 30.0),
     errors.InvalidArtifact("text"),
     errors.InvalidListener("text"),

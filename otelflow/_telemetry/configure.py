@@ -24,6 +24,7 @@ from otelflow._core.process.environment import SWITCH, variable_for
 from otelflow._core.process.process import State
 from otelflow._core.process.provider import choose_anew, prepare, use_provider
 from otelflow._core.process.settings_table import SETTINGS, Settings
+from otelflow._core.process.worker import checked_wait
 from otelflow._core.text.hints import quotes_in
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.safe_str import bounded_name, brief_repr
@@ -104,12 +105,12 @@ class Telemetry:
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what is queued, to the store first, within *timeout_millis* milliseconds.
 
-        Returns False when some of it could not be delivered in time.
+        Returns False when some of it could not be delivered in time. Raises ConfigurationError for what is no time.
 
         >>> otelflow.configure(tracer_provider=my_provider).force_flush(5_000)
         True
         """
-        deadline = clock.monotonic() + timeout_millis / 1_000
+        deadline = clock.monotonic() + checked_wait("force_flush()", timeout_millis, "milliseconds") / 1_000
 
         def left_millis() -> int:
             return max(int((deadline - clock.monotonic()) * 1_000), 1)
@@ -214,7 +215,8 @@ def force_flush(timeout_millis: int = 30_000) -> bool:
 
     A provider that the application has set up is asked, too.
     For the end of what may be stopped or frozen without a word: a worker, a function in a cloud. Returns False when
-    some of it could not be delivered in time, True also where nothing was set up.
+    some of it could not be delivered in time, True also where nothing was set up. Raises ConfigurationError for what is
+    no time.
 
     >>> otelflow.force_flush(5_000)
     True
@@ -222,7 +224,7 @@ def force_flush(timeout_millis: int = 30_000) -> bool:
     telemetry = _configured.telemetry
     if telemetry is not None:
         return telemetry.force_flush(timeout_millis)
-    return _is_flushed(trace.get_tracer_provider(), timeout_millis)
+    return _is_flushed(trace.get_tracer_provider(), int(checked_wait("force_flush()", timeout_millis, "milliseconds")))
 
 
 def _end(target: Any) -> None:

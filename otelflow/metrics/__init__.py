@@ -24,6 +24,7 @@ from otelflow._core.process import forks
 from otelflow._core.process.process import State
 from otelflow._core.process.provider import expect_no_configure
 from otelflow._core.process.settings import settings
+from otelflow._core.process.worker import checked_wait
 from otelflow._core.runs import observers
 from otelflow.errors import ConfigurationError
 from otelflow.metrics._counts import Aggregator
@@ -78,10 +79,12 @@ class Metrics:
     def flush(self, timeout: float = 5.0) -> bool:
         """Deliver the numbers of now within *timeout* seconds; return whether they arrived.
 
+        Raises ConfigurationError for what is no time.
+
         >>> otelflow.metrics.use("textfile:otelflow.prom").flush(2)
         True
         """
-        return self.output.flush(timeout)
+        return self.output.flush(checked_wait("flush()", timeout, "seconds"))
 
     def shutdown(self) -> None:
         """Deliver the last numbers, in bounded time, and count no more. Runs by itself at exit.

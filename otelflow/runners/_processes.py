@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
-from otelflow._core.flows.future_runners import check_open, note_end
+from otelflow._core.flows.future_runners import check_open, note_cancelled, note_end, submit_to
 from otelflow._core.process import clock, forks
 from otelflow.errors import ConfigurationError, NotSubmittable
 from otelflow.runners import _remote, _worker
@@ -196,15 +196,10 @@ class Executor:
 
     def start(self, call: Any, finished: _remote.Finished) -> None:
         """Send *call* to the executor. Raises NotSubmittable once that has broken."""
-        check_open(self._executor, call.definition.name)
+        check_open(self._executor, call.definition.name)  # before the order is made, which may be large
         order = _remote.order_of(call)
         started_ns = clock.time_ns()
-        try:
-            answer = self._executor.submit(_worker.run_order, order)
-        except concurrent.futures.BrokenExecutor as error:  # another flow has broken it, or did so a moment ago
-            note_end(self._executor, error)
-            check_open(self._executor, call.definition.name)
-            raise
+        answer = submit_to(self._executor, call.definition.name, _worker.run_order, order)
         if call.claim():
             call.cancel_sent = answer.cancel
             self._answers.add(answer)
@@ -216,10 +211,16 @@ class Executor:
     def _answered(self, call: Any, finished: _remote.Finished, answer: Any, started_ns: int) -> None:
         self._answers.discard(answer)
         is_taken_back = answer.cancelled() and call.cancel_sent is None
-        error = concurrent.futures.CancelledError() if answer.cancelled() else answer.exception()
-        if error is None:
+        error = None if answer.cancelled() else answer.exception()
+        if is_taken_back:
+            pass  # who has done so, has told
+        elif answer.cancelled():
+            if not call.session.is_given_up:
+                note_cancelled(self._executor)
+            call.taken_back()
+        elif error is None:
             _remote.take_report(call, answer.result())
-        elif not is_taken_back:
+        else:
             if isinstance(error, concurrent.futures.BrokenExecutor):
                 note_end(self._executor, error)
             _remote.end_lost_call(call, error, started_ns)

@@ -12,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from otelflow import semconv
-from otelflow._core.flows.future_arguments import resolved
+from otelflow._core.flows.future_arguments import resolved_arguments
 from otelflow._core.flows.task import Task, count_failures
 from otelflow._core.inside import messages
 from otelflow._core.policies import holding
@@ -28,7 +28,7 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import comes_from_outside, safe_str, type_name
 from otelflow.errors import NotPortable, ResultNotStorable, WorkerLost
-from otelflow.runners import _pickling, _reports, _tallies, _worker
+from otelflow.runners import _pickling, _reports, _stops, _tallies, _worker
 
 _TEXT: Final = 300
 
@@ -49,10 +49,12 @@ def make_order(call: Any) -> bytes:
     carrier: dict[str, str] = {}
     _worker.CARRIER.inject(carrier)
     span_contexts = [future.span_context for future in call.upstream if future.span_context is not None]
+    args, kwargs = resolved_arguments(definition.name, call.args, call.kwargs)
+    call.stop = _stops.Stop()
     order = _worker.Order(
         function=function_of(call.session, definition),
-        args=resolved(call.args),
-        kwargs=resolved(call.kwargs),
+        args=args,
+        kwargs=kwargs,
         carrier=carrier,
         links=[(context.trace_id, context.span_id, int(context.trace_flags)) for context in span_contexts],
         parameters={} if call.group is None else {semconv.TASK_MAP_INDEX: call.index},
@@ -68,6 +70,7 @@ def make_order(call: Any) -> bytes:
         limits=holding.names_held(),
         program=program.program_name(),
         flow_parameters=flow_parameters(run),
+        stop_path=call.stop.path,
     )
     try:
         return _pickling.dumps_whole(order)
@@ -93,7 +96,8 @@ def progress_of(call: Any, run: Run | None) -> Any:
     if checkpoints is None:
         return None
     try:
-        return checkpoints.call_to_send(run, call.definition, resolved(call.args), resolved(call.kwargs))
+        args, kwargs = resolved_arguments(call.definition.name, call.args, call.kwargs)
+        return checkpoints.call_to_send(run, call.definition, args, kwargs)
     except Exception:  # noqa: BLE001 inputs that make no key, or do not fit: the worker says so
         return None
 
@@ -285,7 +289,7 @@ def replay(
     task, hooks = run.task, None
     if sent is not None:
         call, task.task_return_value = sent
-        task.task_args, task.task_kwargs = resolved(call.args), resolved(call.kwargs)
+        task.task_args, task.task_kwargs = resolved_arguments(call.definition.name, call.args, call.kwargs)
         hooks = None if is_told else call.definition.hooks
     run.is_open = True
     if not is_told:

@@ -17,6 +17,7 @@ from otelflow._core.flows.definition import Definition, Kind, definition_of
 from otelflow._core.flows.execution import ExecutedRun
 from otelflow._core.flows.flow import Flow
 from otelflow._core.policies import holding
+from otelflow._core.policies.loops import submitted_here
 from otelflow._core.process import program
 from otelflow._core.process import settings as process_settings
 from otelflow._core.process.ids import process_id
@@ -26,7 +27,7 @@ from otelflow._core.runs.run import Run
 from otelflow._core.text.portable import portable
 from otelflow._core.text.safe_str import comes_from_outside, safe_str, type_name
 from otelflow.errors import NotPortable
-from otelflow.runners import _pickling, _reports, _tallies
+from otelflow.runners import _pickling, _reports, _stops, _tallies
 
 #: How trace context travels: as W3C has it, and nothing else does
 CARRIER: Final = TraceContextTextMapPropagator()
@@ -64,6 +65,8 @@ class Order(NamedTuple):
     program: str
     #: What stands for the parameters of its flow, or why nothing does
     flow_parameters: Any
+    #: Of the file that is there once nobody needs it any more
+    stop_path: str
 
     @property
     def is_at_home(self) -> bool:
@@ -148,6 +151,7 @@ def prepare(order: Order) -> None:
 
 
 def _run(order: Order) -> _reports.Report:
+    submitted_here.set(_stops.SubmittedElsewhere(order.stop_path))
     program.sender.set(order.program)
     if order.flow_parameters is not None:
         from otelflow._core.policies import cache_keys  # noqa: PLC0415 only for tasks that go by them

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from otelflow import Flow
-from otelflow._core.flows.future_session import give_up_where
+from otelflow._core.flows.future_owners import give_up_where
 from otelflow._core.process import forks
 from otelflow.serve._occasion import Occasion, current
 

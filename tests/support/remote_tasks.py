@@ -91,6 +91,29 @@ class Refused(ValueError):
     pass
 
 
+@task(retries=2, retry_delay=3_600)
+def retry_for_ever(folder):
+    (Path(folder) / "waits").touch()
+    raise Refused("not yet")
+
+
+@task(retries=2, retry_delay=3_600)
+async def retry_for_ever_async(folder):
+    (Path(folder) / "waits").touch()
+    raise Refused("not yet")
+
+
+@task(rate_limit={"test-stops": "1/20d"})
+def begin_in_weeks():
+    """Have waited."""
+
+
+@task
+def wait_for_rate(folder):
+    (Path(folder) / "waits").touch()
+    begin_in_weeks()
+
+
 @task
 def fail(number):
     raise Refused(f"no {number}")

@@ -1077,3 +1077,28 @@ def test_a_provider_that_does_not_heed_its_limit_is_not_waited_for():
     finally:
         is_over.set()
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("is_configured", [True, False], ids=["configured", "not configured"])
+@pytest.mark.parametrize(
+    "timeout", ["5", None, [1], True, float("nan"), float("inf"), 10**400, 1e300, -1], ids=lambda value: f"{value}"[:9]
+)
+def test_what_is_no_time_is_one_error_of_what_delivers(timeout, is_configured):
+    calls = [otelflow.force_flush]
+    if is_configured:
+        telemetry = otelflow.configure(tracer_provider=TracerProvider(shutdown_on_exit=False), metrics="none")
+        calls.append(telemetry.force_flush)
+    for call in calls:
+        if timeout in (10**400, 1e300, -1):
+            assert call(timeout) is True
+        else:
+            with pytest.raises(ConfigurationError, match=r"^force_flush\(\) waits for a number of milliseconds, not "):
+                call(timeout)
+
+
+def test_what_is_no_time_is_one_error_of_metrics_too(tmp_path):
+    metrics = otelflow.metrics.use(f"textfile:{tmp_path}/otelflow.prom")
+
+    with pytest.raises(ConfigurationError, match=r"^flush\(\) waits for a number of seconds, not '5'"):
+        metrics.flush("5")
+    assert metrics.flush(1e300) is True

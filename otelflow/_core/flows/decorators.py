@@ -89,17 +89,24 @@ def _flow_of(definition: Definition, options: dict[str, Any]) -> Callable[..., F
         function = definition.drive(lambda args, kwargs: new_flow_run(set_up(args, kwargs)[1], definition))
     else:
         function = call_of(new_flow)
-    vars(function)["execute"] = functools.partial(refuse_execute, definition)
+    for method in _METHODS_OF_FLOWS:
+        vars(function)[method] = functools.partial(refuse_method, definition, method)
     definition.methods = {"resume": resume}
     return function
 
 
-def refuse_execute(definition: Definition, /, *_: Any, **__: Any) -> Never:
-    """Raise NoSuchAttribute where the flow is left out: ``load.execute()`` in the place of ``load().execute()``."""
+#: What people write where the flow is left out: ``load.execute()`` in the place of ``load().execute()``
+_METHODS_OF_FLOWS: Final = ("execute", "run", "submit")
+
+
+def refuse_method(definition: Definition, method: str, /, *_: Any, **__: Any) -> Never:
+    """Raise NoSuchAttribute for a *method* of the function itself."""
     name = definition.name or "it"
     is_run = definition.options.get("execute_on_call")
     cure = f"{name}(…) runs the flow" if is_run else f"{name}(…) sets the flow up, and {name}(…).execute() runs it"
-    raise NoSuchAttribute("a function with @flow", "execute", f"it is called first: {cure}")
+    if method == "submit":
+        cure += "; to run it beside others, call it in a @task, and submit that"
+    raise NoSuchAttribute("a function with @flow", method, f"it is called first: {cure}")
 
 
 if TYPE_CHECKING:

@@ -136,6 +136,9 @@ class Definition:
                 raise
             raise unfillable from None
 
+    async def settle(self, run: Run) -> None:
+        """Wait while the loop goes on for what the arguments of *run* need first: nothing, if no future is in them."""
+
     def arguments(self, run: Run) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of *run* with what is missing injected. Raises UnfillableParameter."""
         flow, args, kwargs = run.flow, run.args, run.kwargs

@@ -160,7 +160,7 @@ def to_end_async(  # noqa: C901 a driver is written out, see above
                 return run
             try:
                 open_run(run)
-                _ = await run.definition.settle(run) if hasattr(run.definition, "settle") else None  # futures
+                await run.definition.settle(run)
                 args, kwargs = run.definition.arguments(run)
                 value = run.definition.body(*args, **kwargs)
                 if id(type(value)) not in PLAIN and _is_awaited(run, value):

@@ -30,9 +30,14 @@ _OTHER_NAMES: Final = {
     **dict.fromkeys(("error", "exception"), "what ended it is flow_error, after execute()"),
     **dict.fromkeys(("start", "submit", "delay", "invoke", "call", "apply", "execute_flow_async"), _RUNS),
     **dict.fromkeys(("run_async", "arun", "aexecute"), "in async code: await it, or execute_async()"),
-    **dict.fromkeys(("state", "state_name"), "how it ended is status, after execute()"),
+    **dict.fromkeys(("state", "state_name", "ok", "success", "failed"), "how it ended is status, after execute()"),
     **dict.fromkeys(("messages", "logs", "captured_messages"), "what it said is log, after execute()"),
-    **dict.fromkeys(("id", "run_id"), "its id is flow_id"),
+    **dict.fromkeys(("id", "run_id", "flow_run_id"), "its id is flow_id"),
+    **dict.fromkeys(
+        ("trace_id", "span_id", "span", "span_context", "trace"),
+        "what runs in it has that: opentelemetry.trace.get_current_span().get_span_context(); "
+        "afterwards 'otelflow show --list'",
+    ),
     **dict.fromkeys(("parameters", "params", "arguments"), "they are flow_args and flow_kwargs"),
     "name": "its name is flow_name",
 }

@@ -1,7 +1,6 @@
 """A future: what a task that was submitted will return; and how to wait for several of them."""
 
 import concurrent.futures
-import contextlib
 import contextvars
 import logging
 from collections import deque
@@ -9,10 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from otelflow._core.flows.future_condition import Condition, Waiters
-from otelflow._core.policies.loops import running_trio
+from otelflow._core.flows.future_waits import OnLoop, Waiting, end_of, seconds_to_wait
 from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.text.safe_str import brief_repr
-from otelflow.errors import BlockedLoop
+from otelflow.errors import BlockedLoop, CircularWait
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -97,16 +96,20 @@ class Future(concurrent.futures.Future[R]):
         """Return what the task returned, once it has; within *timeout* seconds, if given.
 
         Raises the task's own exception, TimeoutError, UpstreamFailed if it was not run since one that it waits for has
-        failed, ``concurrent.futures.CancelledError``, or BlockedLoop where waiting would block the loop that runs it.
+        failed, ``concurrent.futures.CancelledError``, BlockedLoop where waiting would block the loop that runs it,
+        CircularWait in a task for which it waits itself, or ConfigurationError for a *timeout* that is no time.
 
         >>> from otelflow import task
         >>> task(abs).submit(-3).result(timeout=5)
         3
         """
         ask(self)
-        if not self.done():
-            _before_waiting(self, timeout)
-        return super().result(timeout)
+        seconds = seconds_to_wait(timeout)
+        if self.done():
+            return super().result()
+        with Waiting([self], is_bounded=seconds is not None):
+            _before_waiting(self, seconds)
+            return super().result(seconds)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the exception of the task, or None; waits and raises as ``result()`` does.
@@ -116,9 +119,12 @@ class Future(concurrent.futures.Future[R]):
         TypeError("bad operand type for abs(): 'str'")
         """
         ask(self)
-        if not self.done():
-            _before_waiting(self, timeout)
-        return super().exception(timeout)
+        seconds = seconds_to_wait(timeout)
+        if self.done():
+            return super().exception()
+        with Waiting([self], is_bounded=seconds is not None):
+            _before_waiting(self, seconds)
+            return super().exception(seconds)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the task has ended, however that is, or *timeout* seconds have passed.
@@ -161,10 +167,28 @@ class Future(concurrent.futures.Future[R]):
         >>> future.add_done_callback(lambda future: print(future.result()))
         3
         """
-        call = self.call
-        if call is not None and getattr(fn, "__module__", None) == "asyncio.futures":  # of asyncio.wrap_future()
+        call, module = self.call, getattr(fn, "__module__", None)
+        is_of_wait = module == "asyncio.tasks"  # of asyncio.wait(), which its loop alone may wake
+        if call is not None and (is_of_wait or module == "asyncio.futures"):  # of asyncio.wrap_future()
             call.help_in_thread()
-        super().add_done_callback(fn)
+        super().add_done_callback(OnLoop(fn) if is_of_wait else fn)
+
+    def remove_done_callback(self, fn: Callable[[concurrent.futures.Future[R]], object]) -> int:
+        """Let *fn* not be called any more when the task has ended; return how often it was to be called, as asyncio's.
+
+        >>> from otelflow import task
+        >>> future = task(abs).submit(-3)
+        >>> future.wait()
+        >>> future.remove_done_callback(print)
+        0
+        """
+        with self._condition:
+            if self.done():  # those that there are, are being called
+                return 0
+            others = [callback for callback in self._done_callbacks if callback != fn]
+            count = len(self._done_callbacks) - len(others)
+            self._done_callbacks[:] = others
+        return count
 
     def _invoke_callbacks(self) -> None:
         """Do as the base, and know after Ctrl-C which were not called: an interrupted one is called again."""
@@ -182,7 +206,9 @@ class Future(concurrent.futures.Future[R]):
         import asyncio  # noqa: PLC0415 whoever awaits has it
 
         try:
-            yield from _end_of(self)
+            yield from end_of(self).__await__()
+        except CircularWait:  # it goes on: somebody else may wait for it, too
+            raise
         except BaseException:  # of asyncio or trio: nobody waits for it any more
             self.cancel()
             raise
@@ -206,52 +232,9 @@ def ask(future: Future[Any] | None) -> None:
         future = future.skipped_for
 
 
-def _end_of(future: Future[Any]) -> Generator[Any, None, None]:
-    call = future.call
-    if not future.done():
-        if call is not None:
-            call.help_in_thread()
-        yield from until_done(future).__await__()
-
-
-async def until_done(future: Future[Any]) -> None:
-    """Return when *future* is done, however that is."""
-    trio = running_trio()
-    if trio is not None:
-        await _until_done_in_trio(trio, future)
-        return
-    import asyncio  # noqa: PLC0415 a loop runs, so it is there
-
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def wake() -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    def wake_soon(_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed
-            loop.call_soon_threadsafe(wake)
-
-    if not future.done():
-        future.add_done_callback(wake_soon)
-        await waiter
-
-
-async def _until_done_in_trio(trio: Any, future: Future[Any]) -> None:
-    token, event = trio.lowlevel.current_trio_token(), trio.Event()
-
-    def wake_soon(_: object) -> None:
-        with contextlib.suppress(trio.RunFinishedError):
-            token.run_sync_soon(event.set)
-
-    future.add_done_callback(wake_soon)
-    await event.wait()
-
-
 def _before_waiting(future: Future[Any], timeout: float | None) -> None:
     """Run the task here if this thread would wait for itself. Raises BlockedLoop where only its own loop could."""
-    call = future.call
+    call = getattr(future, "call", None)  # one of an executor has none
     if call is None:
         return
     loop = running_loop()
@@ -292,7 +275,8 @@ class FutureList(list[Future[R]]):
         >>> task(abs).map([-1, -2]).result()
         [1, 2]
         """
-        return [future.result(timeout) for future in self]
+        seconds = seconds_to_wait(timeout)
+        return [future.result(seconds) for future in self]
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until all have ended, or *timeout* seconds have passed.
@@ -309,7 +293,9 @@ class FutureList(list[Future[R]]):
         results = []
         for future in self:
             try:
-                yield from _end_of(future)
+                yield from end_of(future).__await__()
+            except CircularWait:
+                raise
             except BaseException:  # as above
                 for sibling in self:
                     sibling.cancel()
@@ -335,12 +321,19 @@ class unmapped(Generic[T]):
         return f"unmapped({self.value!r})"
 
 
-def _help(futures: Iterable[Future[Any]], timeout: float | None) -> None:
-    for future in futures:
+def _checked(futures: Iterable[Future[R]]) -> list[Future[R]]:
+    """Return *futures*, which are to be waited for. Raises TypeError."""
+    checked = list(futures)
+    for future in checked:
         if not isinstance(future, concurrent.futures.Future):
             raise TypeError(
                 f"{brief_repr(future, 60)} is no future: give what submit() has returned, or the list of a map()"
             )
+    return checked
+
+
+def _help(futures: Iterable[Future[Any]], timeout: float | None) -> None:
+    for future in futures:
         if not future.done():
             _before_waiting(future, timeout)
 
@@ -348,35 +341,37 @@ def _help(futures: Iterable[Future[Any]], timeout: float | None) -> None:
 def wait(futures: Iterable[Future[R]], timeout: float | None = None) -> tuple[set[Future[R]], set[Future[R]]]:
     """Wait until all *futures* have ended, or *timeout* seconds have passed.
 
-    Returns two sets: those that have ended, however that is, and those that have not. Raises BlockedLoop as
-    ``Future.result()`` does.
+    Returns two sets: those that have ended, however that is, and those that have not. Raises BlockedLoop, CircularWait
+    and ConfigurationError as ``Future.result()`` does.
 
     >>> from otelflow import task, wait
     >>> done, not_done = wait(task(abs).map([-1, -2]))
     >>> len(done), len(not_done)
     (2, 0)
     """
-    futures = list(futures)
-    _help(futures, timeout)
-    try:
-        done, not_done = concurrent.futures.wait(futures, timeout)
-    except BaseException:
-        _give_back(futures)
-        raise
+    futures, timeout = _checked(futures), seconds_to_wait(timeout)
+    with Waiting(futures, is_bounded=timeout is not None):
+        _help(futures, timeout)
+        try:
+            done, not_done = concurrent.futures.wait(futures, timeout)
+        except BaseException:
+            _give_back(futures)
+            raise
     return done, not_done  # type: ignore[return-value]  # they are those that were given
 
 
 def as_completed(futures: Iterable[Future[R]], timeout: float | None = None) -> Iterator[Future[R]]:
     """Yield *futures*, each when it has ended, the first to end first; within *timeout* seconds, if given.
 
-    Raises TimeoutError, or BlockedLoop as ``Future.result()`` does.
+    Raises TimeoutError; or BlockedLoop, CircularWait and ConfigurationError as ``Future.result()`` does.
 
     >>> from otelflow import as_completed, task
     >>> sorted(future.result() for future in as_completed(task(abs).map([-1, -2])))
     [1, 2]
     """
-    futures = list(futures)
-    _help(futures, timeout)
+    futures, timeout = _checked(futures), seconds_to_wait(timeout)
+    with Waiting(futures, is_bounded=timeout is not None):
+        _help(futures, timeout)
     try:
         yield from concurrent.futures.as_completed(futures, timeout)  # type: ignore[misc]  # as above
     except BaseException:

@@ -4,9 +4,10 @@ import concurrent.futures
 import copy
 import dataclasses
 import inspect
-from collections import deque
+import sys
+from collections import ChainMap, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import FunctionType
+from types import FunctionType, MappingProxyType, MemberDescriptorType, SimpleNamespace
 from typing import Any, Final
 
 from otelflow._core.flows.definition import Kind
@@ -14,7 +15,7 @@ from otelflow._core.flows.future import Future, FutureList, unmapped
 from otelflow._core.flows.future_states import value_of
 from otelflow._core.policies.loops import running_trio
 from otelflow._core.text import classes
-from otelflow._core.text.safe_str import brief_repr
+from otelflow._core.text.safe_str import brief_repr, comes_from_outside, error_text, safe_str, type_name
 from otelflow.errors import NotSubmittable
 
 # Of containers in containers, so deep is looked for futures.
@@ -29,7 +30,14 @@ _ITEMS: Final[Mapping[type, Callable[[Any], Iterable[Any]]]] = {
     set: set.__iter__,
     frozenset: frozenset.__iter__,
     deque: deque.__iter__,
+    type({}.values()): iter,
+    type({}.items()): iter,
+    MappingProxyType: MappingProxyType.values,
 }
+#: Where classes tell the names of their fields: those of dataclasses, attrs, pydantic of two ages, and msgspec
+_FIELDS: Final = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__", "model_fields")
+#: What objects of these classes and of those that are made of them hold
+_HELD: Final[Mapping[type, tuple[str, ...]]] = {UserDict: ("data",), UserList: ("data",), ChainMap: ("maps",)}
 
 
 def futures_in(value: Any, depth: int = _DEPTH, seen: set[int] | None = None) -> Iterator[Future[Any]]:
@@ -57,8 +65,46 @@ def _items_of(value: Any) -> Iterable[Any] | None:
     for base, items in _ITEMS.items():
         if issubclass(kind, base):
             return items(value)
-    fields = classes.attribute(kind, "__dataclass_fields__")
-    return classes.own_values(value, fields) if type(fields) is dict else None
+    names = _names_in(value)
+    return None if names is None else classes.own_values(value, names)
+
+
+def _names_in(value: Any) -> Iterable[str] | None:
+    """Return the names of the fields of *value*, if its class tells them."""
+    kind = type(value)
+    if kind is SimpleNamespace:
+        return list(vars(value))
+    for word in _FIELDS:
+        fields = classes.attribute(kind, word)
+        if type(fields) is dict:
+            return fields
+        if issubclass(type(fields), tuple):
+            return [field.name for field in fields]  # type: ignore[attr-defined]  # as attrs has them
+    struct = getattr(sys.modules.get("msgspec"), "Struct", None)
+    if struct in (bases := classes.bases(kind)):
+        return kind.__struct_fields__  # type: ignore[no-any-return]  # a tuple of texts
+    return next((_HELD[base] for base in bases if base in _HELD), None)
+
+
+def resolved_arguments(
+    task_name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return both with the results in place of the futures. Raises NotSubmittable that names the argument."""
+    resolution = _Resolution()
+    whole: dict[Any, Any] = {**dict(enumerate(args, 1)), **kwargs}
+    for name, value in whole.items():
+        try:
+            whole[name] = resolution.of(value)
+        except Exception as error:
+            if comes_from_outside(error):
+                raise
+            label = f"argument {name}" if isinstance(name, int) else f"{name}="
+            reason = f"{label} is a {type_name(value)}, which cannot be made anew with the results of the futures in it"
+            trouble = error_text(type_name(error), safe_str(error, 200))
+            cure = "give it what their result() returns, or give a list or dict of futures"
+            raise NotSubmittable(task_name, f"{reason} ({trouble})", cure) from error
+    values = list(whole.values())
+    return tuple(values[: len(args)]), dict(zip(kwargs, values[len(args) :], strict=True))
 
 
 def resolved(value: Any) -> Any:
@@ -79,24 +125,103 @@ class _Resolution:
         if id(type(value)) in _PLAIN or next(futures_in(value), None) is None:
             return value
         if id(value) not in self._values:
-            self._values[id(value)] = value  # what cannot be changed once it is made, and holds itself, keeps itself
+            self._values[id(value)] = (
+                value  # what cannot be changed once it is container, and holds itself, keeps itself
+            )
             self._values[id(value)] = self._rebuilt(value)
         return self._values[id(value)]
 
     def _rebuilt(self, value: Any) -> Any:
-        if isinstance(value, list | deque | dict):
+        kind = type(value)
+        if kind is FutureList:
+            return list(map(value_of, value))
+        base: Any
+        for base in (list, deque, dict):
+            if issubclass(kind, base):
+                return self._refilled(value, base)
+        for base in (tuple, frozenset, set):
+            if issubclass(kind, base):
+                items = [self.of(item) for item in _ITEMS[base](value)]
+                # As pickle does: what the class itself wants to be made of, is its own affair.
+                container: Any = base.__new__(kind) if base is set else base.__new__(kind, items)
+                if base is set:
+                    base.update(container, items)
+                return _with_state(container, value)
+        if kind is MappingProxyType:
+            return MappingProxyType({key: self.of(item) for key, item in value.items()})
+        if kind in _ITEMS:  # a view of a dict
+            return list(map(self.of, value))
+        return self._replaced(value)
+
+    def _refilled(self, value: Any, base: Any) -> Any:
+        """Return a copy of *value*, a list, deque or dict, that holds what it holds; its own methods are not asked."""
+        try:
             # A copy has the type, and what else belongs to it: a default_factory, a maxlen.
-            copied: Any = list(value) if isinstance(value, FutureList) else copy.copy(value)
-            self._values[id(value)] = copied
-            for key in copied if isinstance(copied, dict) else range(len(copied)):
-                copied[key] = self.of(copied[key])
-            return copied
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*map(self.of, value))
-        if isinstance(value, tuple | set | frozenset):
-            return type(value)(map(self.of, value))
-        changes = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-        return dataclasses.replace(value, **{name: self.of(item) for name, item in changes.items()})
+            copied: Any = copy.copy(value)
+        except Exception as error:  # it takes other arguments than its base class does
+            if comes_from_outside(error):
+                raise
+            base = next(kind for kind in (OrderedDict, defaultdict, dict, deque, list) if isinstance(value, kind))
+            copied = _with_state(base.__new__(type(value)), value)
+            if base is defaultdict:
+                copied.default_factory = value.default_factory
+            if base is deque:
+                deque.__init__(copied, deque.__iter__(value), value.maxlen)
+            elif base is list:
+                list.extend(copied, list.__iter__(value))
+            else:
+                for key in base.__iter__(value):
+                    base.__setitem__(copied, key, dict.__getitem__(value, key))
+            base = dict if issubclass(base, dict) else base
+        self._values[id(value)] = copied
+        for key in list(dict.__iter__(copied)) if base is dict else range(base.__len__(copied)):
+            base.__setitem__(copied, key, self.of(base.__getitem__(copied, key)))
+        return copied
+
+    def _replaced(self, value: Any) -> Any:
+        """Return a copy of *value* with its fields resolved; a dataclass is made anew, as it may look at them."""
+        changes = {name: self.of(item) for name in _names_in(value) or () for item in classes.own_values(value, [name])}
+        if dataclasses.is_dataclass(value):
+            fields: Any = dataclasses.fields(value)
+            names = {field.name for field in fields if field.init}
+            others = classes.own_values(value, [field.name for field in fields if not field.init])
+            try:
+                takes = inspect.signature(type(value)).parameters.keys()
+            except (TypeError, ValueError):
+                takes = {}.keys()
+            # With an __init__ of its own, or an InitVar, it takes others; made of its fields alone, it would lose some.
+            if takes == names and next(futures_in(others), None) is None:
+                instance: Any = value
+                return dataclasses.replace(instance, **{name: changes[name] for name in names if name in changes})
+        copied = copy.copy(value)
+        for name, item in changes.items():
+            classes.set_own(copied, name, item)
+        return copied
+
+
+def _with_state(container: Any, value: Any) -> Any:
+    """Return *container* with the attributes that *value* has."""
+    classes.state_of(container).update(classes.state_of(value))
+    for kind in classes.bases(type(value)):
+        for name, slot in list(vars(kind).items()):
+            if type(slot) is MemberDescriptorType and slot.__objclass__ not in _ITEMS:
+                for item in classes.own_values(value, [name]):
+                    classes.set_own(container, name, item)
+    return container
+
+
+_UNMAPPED: Final = id(unmapped)
+
+
+def whole_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return both with the values that ``unmapped()`` marks: what is no ``map()`` gets each argument whole anyway."""
+    if _UNMAPPED not in map(id, map(type, (*args, *kwargs.values()))):
+        return args, kwargs
+    return tuple(map(_whole, args)), {name: _whole(value) for name, value in kwargs.items()}
+
+
+def _whole(value: Any) -> Any:
+    return value.value if type(value) is unmapped else value
 
 
 def checked_wait_for(name: str, wait_for: Any) -> Iterable[Any]:

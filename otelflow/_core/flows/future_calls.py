@@ -4,21 +4,20 @@ import concurrent.futures
 import contextvars
 import functools
 from _thread import get_ident
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.trace import INVALID_SPAN
 
 from otelflow import semconv
-from otelflow._core.flows import future_runners
+from otelflow._core.flows import future_arguments, future_runners
 from otelflow._core.flows.definition import Kind
-from otelflow._core.flows.future import Future, FutureList, Submitted, ask, unmapped
-from otelflow._core.flows.future_arguments import check_submittable, checked_wait_for, resolved, rows_of, upstream_of
+from otelflow._core.flows.future import Future, FutureList, Submitted, ask
 from otelflow._core.flows.future_groups import Group, MapRun
 from otelflow._core.flows.future_inputs import first_failed
 from otelflow._core.flows.future_owners import session_here
 from otelflow._core.flows.future_session import Session, session_of_context
 from otelflow._core.flows.future_states import assign, begin, failure_of, is_open, settle, tell_again, withdraw
-from otelflow._core.policies.loops import is_cancel_asked
+from otelflow._core.policies.loops import submitted_here
 from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.runs import spans
 from otelflow._core.runs.endings import CANCELLED, Ending, ending_of, is_cancellation
@@ -27,18 +26,18 @@ from otelflow._core.text.safe_str import comes_from_outside
 from otelflow.errors import UpstreamFailed
 
 if TYPE_CHECKING:
-    from otelflow._core.runs.run import Run
+    from collections.abc import Sequence
 
-_UNMAPPED: Final = id(unmapped)
+    from otelflow._core.runs.run import Run
 
 
 class Call:
     """One call of a task that was submitted."""
 
     __slots__ = (
-        "args", "cancel_sent", "context", "definition", "future", "group", "index",
-        "is_cancel_asked", "is_ended", "kwargs", "loop", "loop_task", "run_of_task", "session", "taker",
-        "upstream", "waits_for",
+        "args", "blocked_on", "cancel_sent", "context", "definition", "future", "group", "index",
+        "is_cancel_asked", "is_ended", "kwargs", "loop", "loop_task", "run_of_task", "session", "stop",
+        "taker", "upstream", "waits_for",
     )  # fmt: skip
 
     def __init__(
@@ -61,9 +60,14 @@ class Call:
         self.context = contextvars.copy_context() if group is None else group.context.copy()
         # Of a coroutine function, submitted where a loop runs that nobody blocks
         self.loop = running_loop() if definition.kind == Kind.COROUTINE and session.runs_on_loop else None
+        #: The asyncio task that runs it; the coroutine itself, where a thread has a loop for it alone
         self.loop_task: Any = None
+        #: What its body waits for, all of it
+        self.blocked_on: Sequence[Future[Any]] = ()
         #: Cancels it where it was sent to, if it has not begun there, and tells whether that is so already
         self.cancel_sent: Any = None
+        #: Tells the process where it runs to wait no longer
+        self.stop: Any = None
         self.run_of_task: Run | None = None
         #: The thread that runs it, or tells why it does not run; 0 until one does
         self.taker = 0
@@ -123,7 +127,7 @@ class Call:
     def help_in_thread(self) -> None:
         """Do as ``help`` in a thread beside this one, which goes on: it is a runner's, and waits."""
         session = self.session
-        if session_of_context.get() is session and self in session.unstarted and (self.loop is None or self.waits_for):
+        if self in session.unstarted and (self.loop is None or self.waits_for) and session.is_served_here():
             session.do_in_thread(functools.partial(self.help, may_run=True))
 
     def help_ready(self, *, may_run: bool) -> None:
@@ -187,12 +191,13 @@ class Call:
 
     def _run(self) -> None:
         session_of_context.set(self.session)
-        is_cancel_asked.set(lambda: self.is_cancel_asked)
+        submitted_here.set(self)
         try:
             value = self._drive()
             if self.definition.kind == Kind.COROUTINE:
                 import asyncio  # noqa: PLC0415 only for coroutine functions
 
+                self.loop_task = value
                 value = asyncio.run(value)
             self.end(value, None)
         except BaseException as error:  # it is the future's, whatever it is
@@ -200,13 +205,14 @@ class Call:
                 raise
             self.drop(error)
         finally:
-            is_cancel_asked.set(None)  # or it would refer to itself by its context
+            submitted_here.set(None)  # or it would refer to itself by its context
 
     async def run_on_loop(self) -> None:
         """Run it on the loop of this task, unless it was cancelled before."""
         try:
             if not self.take():
                 return
+            submitted_here.set(self)
             self.end(await self._drive(), None)
         except BaseException as error:
             is_of_body = not self.is_ended
@@ -217,12 +223,14 @@ class Call:
                 raise
             if not (is_of_body and isinstance(error, Exception)):
                 raise
+        finally:
+            submitted_here.set(None)  # as above
 
     def _drive(self) -> Any:
         args, kwargs = self.args, self.kwargs
         if self.upstream:
             try:
-                args, kwargs = resolved(args), resolved(kwargs)
+                args, kwargs = future_arguments.resolved_arguments(self.definition.name, args, kwargs)
             except Exception as error:  # a class of the user's that takes no copy of itself
                 self._span_of(Ending(semconv.ERROR, error))
                 raise
@@ -252,6 +260,9 @@ class Call:
             raise
         finally:  # also after Ctrl-C: who waits for the future would wait for ever
             self.args, self.kwargs, self.upstream, self.run_of_task, self.loop_task = (), {}, [], None, None
+            self.blocked_on = ()
+            if self.stop is not None:
+                self.stop.clear()
             try:
                 settle(self.future, value, error)
             except BaseException:  # what is done of it, is not done again
@@ -288,6 +299,8 @@ class Call:
     def take_back(self) -> bool:
         """Cancel it, if an executor has it and has not begun it, else its retries; tell whether it was the former."""
         self.is_cancel_asked = True
+        if self.stop is not None:
+            self.stop.give()
         cancel_sent, self.cancel_sent = self.cancel_sent, None
         is_taken = cancel_sent is not None and cancel_sent()
         if is_taken:
@@ -341,18 +354,13 @@ class Call:
             raise
 
 
-def _whole(value: Any) -> Any:
-    return value.value if isinstance(value, unmapped) else value
-
-
 def submit(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
     """Return the future of one call. Raises NotSubmittable."""
-    check_submittable(definition, args)
-    if _UNMAPPED in map(id, map(type, (*args, *kwargs.values()))):  # each call of submit() gets it whole anyway
-        args, kwargs = tuple(map(_whole, args)), {name: _whole(value) for name, value in kwargs.items()}
+    future_arguments.check_submittable(definition, args)
+    args, kwargs = future_arguments.whole_arguments(args, kwargs)
     if type(wait_for) is not tuple or wait_for:
-        wait_for = checked_wait_for(definition.name, wait_for)
-    call = Call(definition, args, kwargs, upstream_of(wait_for, args, kwargs), session_here())
+        wait_for = future_arguments.checked_wait_for(definition.name, wait_for)
+    call = Call(definition, args, kwargs, future_arguments.upstream_of(wait_for, args, kwargs), session_here())
     try:
         call.begin()
     except BaseException as error:
@@ -363,17 +371,17 @@ def submit(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[s
 
 def submit_each(definition: Any, wait_for: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> FutureList[Any]:
     """Return the futures of one call for each row of arguments. Raises NotSubmittable."""
-    check_submittable(definition, [*map(_whole, args)])
-    rows = rows_of(definition.name, args, kwargs)
+    future_arguments.check_submittable(definition, future_arguments.whole_arguments(args, {})[0])
+    rows = future_arguments.rows_of(definition.name, args, kwargs)
     session = session_here()
-    upstream = upstream_of(checked_wait_for(definition.name, wait_for), (), {})
+    upstream = future_arguments.upstream_of(future_arguments.checked_wait_for(definition.name, wait_for), (), {})
     run = MapRun(definition.name, len(rows))
     calls: list[Call] = []
     try:
         group = Group(run, len(rows), session.lock)
         for index, row in enumerate(rows):
             own_args, own_kwargs = row[: len(args)], dict(zip(kwargs, row[len(args) :], strict=True))
-            own = upstream_of((), own_args, own_kwargs)
+            own = future_arguments.upstream_of((), own_args, own_kwargs)
             own_upstream = [*upstream, *own] if own else upstream  # one list for all that have no own
             calls.append(Call(definition, own_args, own_kwargs, own_upstream, session, group, index))
         futures = FutureList(call.future for call in calls)

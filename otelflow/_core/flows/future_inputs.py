@@ -4,9 +4,11 @@ from typing import Any
 
 from otelflow import semconv
 from otelflow._core.flows.definition import Definition, Kind
-from otelflow._core.flows.future import Future, ask, until_done, wait
-from otelflow._core.flows.future_arguments import resolved, upstream_of
+from otelflow._core.flows.future import Future, ask, wait
+from otelflow._core.flows.future import unmapped as unmapped  # noqa: PLC0414 whoever has it from here has fill_in()
+from otelflow._core.flows.future_arguments import resolved_arguments, upstream_of, whole_arguments
 from otelflow._core.flows.future_states import failure_of, has_failed
+from otelflow._core.flows.future_waits import end_of
 from otelflow._core.runs import spans
 from otelflow._core.runs.run import Run
 from otelflow._core.text.safe_str import comes_from_outside
@@ -19,7 +21,12 @@ def first_failed(futures: list[Future[Any]]) -> Future[Any] | None:
 
 
 def fill_in(run: Any) -> None:
-    """Let *run*, which has yet to begin, wait for the futures in its arguments, if there are any."""
+    """Let *run*, which has yet to begin, wait for the futures in its arguments, and get what is unmapped whole."""
+    args, kwargs = whole_arguments(run.args, run.kwargs)
+    if kwargs is not run.kwargs:
+        _give(run, args, kwargs)
+        if run.definition.records_arguments:
+            run.parameters = _parameters_of(run)
     try:
         futures = upstream_of((), run.args, run.kwargs)
     except Exception as error:
@@ -61,9 +68,7 @@ class _Waiting:
     async def settle(self, run: Run) -> None:
         """Wait while the loop goes on, and let *run* be of the definition for which this stands."""
         for future in self._futures:
-            if future.call is not None:
-                future.call.help_in_thread()
-            await until_done(future)
+            await end_of(future)
         self._resolve(run)
 
     def _resolve(self, run: Run) -> None:
@@ -76,10 +81,18 @@ class _Waiting:
         if broken is not None:
             ask(broken)
             raise UpstreamFailed(definition.name, broken.task_name, failure_of(broken), run.kind)
-        run.args, run.kwargs = resolved(run.args), resolved(run.kwargs)
-        if run.task is not None:
-            run.task.task_args, run.task.task_kwargs = run.args, run.kwargs
+        _give(run, *resolved_arguments(definition.name, run.args, run.kwargs))
         if definition.records_arguments:
-            name = semconv.FLOW_RUN_NAME if run.task is None else semconv.TASK_RUN_NAME
-            for key, value in definition.recorded_parameters(run.args, run.kwargs, name).items():
+            for key, value in _parameters_of(run).items():
                 spans.note(run, key, value)
+
+
+def _give(run: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    run.args, run.kwargs = args, kwargs
+    if run.task is not None:
+        run.task.task_args, run.task.task_kwargs = args, kwargs
+
+
+def _parameters_of(run: Any) -> dict[str, Any]:
+    name = semconv.FLOW_RUN_NAME if run.task is None else semconv.TASK_RUN_NAME
+    return run.definition.recorded_parameters(run.args, run.kwargs, name)  # type: ignore[no-any-return]  # it is

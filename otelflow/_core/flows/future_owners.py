@@ -1,6 +1,7 @@
 """Whose session takes what is submitted here: that of a flow run, of the process, or of nobody any more."""
 
 import concurrent.futures
+import contextvars
 import functools
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from otelflow._core.flows.definition import Kind
 from otelflow._core.flows.future_session import Session
 from otelflow._core.process import forks
 from otelflow._core.process.process import State
+from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import current_run, open_run_here
 
 _THREADS: Final = "otelflow-task"
@@ -71,3 +73,11 @@ def _new_session(owner: Any) -> Session:
         choice = getattr(owner.flow, "task_runner", None)
     new_runner_of_flow = functools.partial(future_runners.new_runner, choice)
     return Session(new_runner_of_flow, owner, runs_on_loop=getattr(definition, "kind", None) == Kind.COROUTINE)
+
+
+def give_up_where(variable: contextvars.ContextVar[Any], value: object) -> None:
+    """Give up what open flows have submitted where *variable* is *value*."""
+    for run in open_runs.open_runs():
+        session = run.session
+        if session is not None and session.context.get(variable) is value:
+            session.give_up()

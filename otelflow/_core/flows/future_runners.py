@@ -9,6 +9,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Final
 
 from otelflow._core.flows.future import Submitted
@@ -17,7 +18,7 @@ from otelflow._core.process import forks
 from otelflow._core.process.asyncio_loop import running_loop
 from otelflow._core.process.process import State
 from otelflow._core.text.hints import suggestion
-from otelflow._core.text.safe_str import brief_repr, type_name
+from otelflow._core.text.safe_str import brief_repr, error_text, safe_str, type_name
 from otelflow.errors import ConfigurationError, NotSubmittable
 
 #: The words for runners, and the module of each that is not here: in it, ``new_runner`` makes one
@@ -122,6 +123,11 @@ def note_end(executor: concurrent.futures.Executor, error: BaseException) -> Non
         _broken.errors[executor] = error
 
 
+def note_cancelled(executor: concurrent.futures.Executor) -> None:
+    """Know that *executor* was shut down, and has cancelled what it had not begun."""
+    note_end(executor, concurrent.futures.CancelledError("what it had not begun was cancelled"))
+
+
 def check_open(executor: concurrent.futures.Executor, task_name: str) -> None:
     """Raise NotSubmittable once *executor* has ended."""
     error = None
@@ -131,11 +137,25 @@ def check_open(executor: concurrent.futures.Executor, task_name: str) -> None:
         return
     cure = "give the next run a new one"
     if not isinstance(error, concurrent.futures.BrokenExecutor):
-        reason = f"the executor of its flow takes nothing any more ({type_name(error)})"
+        reason = f"the executor of its flow is shut down ({error_text(type_name(error), safe_str(error, 200))})"
+        cure = f"shut it down when the flow has ended, and {cure}"
     else:
         reason = f"the executor of its flow has broken ({type_name(error)})"
         cure += ", or take task_runner='processes', where the others go on" if _is_of_processes(executor) else ""
     raise NotSubmittable(task_name, reason, cure) from error
+
+
+def submit_to(executor: concurrent.futures.Executor, task_name: str, work: Callable[..., Any], *args: Any) -> Any:
+    """Return the answer of *executor* that is to do *work*. Raises NotSubmittable once it has ended."""
+    check_open(executor, task_name)
+    try:
+        return executor.submit(work, *args)
+    except RuntimeError as error:
+        # Another flow has broken it, or did so a moment ago; not one that finds no thread, as it may find one later.
+        if isinstance(error, concurrent.futures.BrokenExecutor) or "shutdown" in str(error):
+            note_end(executor, error)
+            check_open(executor, task_name)
+        raise
 
 
 class Threads:
@@ -144,24 +164,28 @@ class Threads:
     window: Final = 1_000
 
     def __init__(self, executor: concurrent.futures.Executor | None = None, max_workers: int | None = None) -> None:
-        self._executor = executor
+        #: That of the user's, of which other flows may have threads, too
+        self.executor = executor
         self._pool = _Pool(max_workers)
 
     def start(self, call: Submitted, finished: Callable[[], None]) -> None:
         """Let a thread run *call*. Raises NotSubmittable once the executor has dropped one."""
-        if self._executor is None:
+        if self.executor is None:
             self._pool.submit(functools.partial(self._work, call, finished))
             return
-        check_open(self._executor, call.future.task_name)
-        answer = self._executor.submit(self._work, call, finished)
-        answer.add_done_callback(functools.partial(self._answered, self._executor, call, finished))
+        answer = submit_to(self.executor, call.future.task_name, self._work, call, finished)
+        answer.add_done_callback(functools.partial(self._answered, self.executor, call, finished))
 
     def _answered(
         self, executor: concurrent.futures.Executor, call: Submitted, finished: Callable[[], None], answer: Any
     ) -> None:
         """End *call* if the executor has dropped it: it was shut down, or its threads cannot begin."""
-        error = concurrent.futures.CancelledError() if answer.cancelled() else answer.exception()
-        if isinstance(error, concurrent.futures.CancelledError | concurrent.futures.BrokenExecutor):
+        error = None if answer.cancelled() else answer.exception()
+        if answer.cancelled():
+            note_cancelled(executor)
+            call.future.cancel()
+            finished()
+        elif isinstance(error, concurrent.futures.BrokenExecutor):
             note_end(executor, error)
             call.fail(error)
             finished()
@@ -223,7 +247,8 @@ def check_runner(owner: str, choice: Any) -> None:
         raise ConfigurationError(f"{owner}: task_runner={choice!r:.80} is no runner{cure}")
     if isinstance(choice, type) and hasattr(choice, "new_runner"):
         raise ConfigurationError(f"{owner}: task_runner={choice.__name__} is a class: write {choice.__name__}()")
-    if not (hasattr(choice, "new_runner") or callable(getattr(choice, "submit", None))):
+    is_decorated = isinstance(choice, FunctionType)  # which has a submit() of its own
+    if is_decorated or not (hasattr(choice, "new_runner") or callable(getattr(choice, "submit", None))):
         words = ", ".join(WORDS)
         raise ConfigurationError(
             f"{owner}: task_runner must be one of {words}, a runner of otelflow.runners, an Executor of "

@@ -10,19 +10,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from otelflow._core.flows.future import Future, Submitted, until_done
+from otelflow._core.flows.future import Future, Submitted
 from otelflow._core.flows.future_states import assign, failure_of
+from otelflow._core.flows.future_waits import Waiting, until_done
 from otelflow._core.policies.loops import sleep
 from otelflow._core.process import clock, forks, losses
 from otelflow._core.process.asyncio_loop import running_loop
-from otelflow._core.runs import open_runs
 from otelflow._core.runs.current import is_inside
 from otelflow._core.runs.endings import SUCCESS, Ending
 from otelflow._core.runs.run import Run
 from otelflow._core.text.own_logger import log
 from otelflow._core.text.redaction import recorded
 from otelflow._core.text.safe_str import comes_from_outside, error_text, type_name
-from otelflow.errors import NotSubmittable, OtelflowError
+from otelflow.errors import CircularWait, NotSubmittable, OtelflowError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -58,9 +58,7 @@ class Runner(Protocol):
 
 
 #: Whose call this context is one of, or was made in: a thread that waits here keeps the runner from other calls
-session_of_context: "Final[contextvars.ContextVar[Session | None]]" = contextvars.ContextVar(
-    "otelflow_session_of_context", default=None
-)
+session_of_context: Final = contextvars.ContextVar["Session | None"]("otelflow_session_of_context", default=None)
 
 
 class Session:
@@ -178,7 +176,17 @@ class Session:
 
     def is_kept_waiting(self) -> bool:
         """Tell whether a thread of the runner waits here, or for this thread, so that it may as well run a call."""
-        return session_of_context.get() is self and running_loop() is None
+        return running_loop() is None and self.is_served_here()
+
+    def is_served_here(self) -> bool:
+        """Tell whether this is a thread of the runner, perhaps one that other flows have, too, or such a one waits."""
+        session, executor = session_of_context.get(), getattr(self._runner, "executor", None)
+        while session is not None:
+            runner = session._runner  # noqa: SLF001 it is of this class
+            if session is self or (executor is not None and getattr(runner, "executor", None) is executor):
+                return True
+            session = session.context.get(session_of_context)  # of the task that runs the flow
+        return threading.current_thread() in getattr(executor, "_threads", ())
 
     def do_in_thread(self, action: Callable[[], None]) -> None:
         """Do *action* in another thread while this one waits; one such thread does all, one after the other."""
@@ -268,7 +276,11 @@ class Session:
     def wait(self, inside: Run | None = None) -> None:
         """Wait until everything has ended that runs on no loop, or what of that was submitted *inside* of that run."""
         while not self.is_given_up and (futures := _submitted_in(inside, self._outside_of_loops())):
-            concurrent.futures.wait(futures)
+            try:
+                with Waiting(futures):
+                    concurrent.futures.wait(futures)
+            except CircularWait as error:
+                self._give_up_ring(error)
 
     async def cancel_async(self, error: BaseException) -> None:
         """Cancel what has not begun or runs on a loop, and wait for the rest, as the flow ends with *error*."""
@@ -305,13 +317,21 @@ class Session:
             futures = [] if self.is_given_up else _submitted_in(inside, self._left())
             if not (loop_tasks or futures):
                 return
-            if loop_tasks:
-                import asyncio  # noqa: PLC0415 its loop runs, so it is there
+            try:
+                with Waiting(futures):
+                    if loop_tasks:
+                        import asyncio  # noqa: PLC0415 its loop runs, so it is there
 
-                await asyncio.wait(loop_tasks)
-            for future in futures:
-                await until_done(future)
+                        await asyncio.wait(loop_tasks)
+                    for future in futures:
+                        await until_done(future)
+            except CircularWait as error:
+                self._give_up_ring(error)
             await sleep(0)
+
+    def _give_up_ring(self, error: CircularWait) -> None:
+        log(losses.logger, logging.ERROR, "A flow ends before what it has submitted: %s", error)
+        self.give_up()
 
     def _left(self) -> list[Future[Any]]:
         """Return the futures of what has not ended, none of them locked by this thread any more."""
@@ -377,11 +397,3 @@ def _in_turn(by_thread: dict[int, deque[Callable[[], None]]], action: Callable[[
         raise
     finally:
         del by_thread[thread]
-
-
-def give_up_where(variable: contextvars.ContextVar[Any], value: object) -> None:
-    """Give up what open flows have submitted where *variable* is *value*."""
-    for run in open_runs.open_runs():
-        session = run.session
-        if session is not None and session.context.get(variable) is value:
-            session.give_up()

@@ -50,7 +50,7 @@ class _Cache:
                 return body(*args, **kwargs)
             try:
                 while not step.is_ready():
-                    clock.sleep(step.pause())
+                    clock.sleep(loops.pause_before_look(step.pause()))
                 if step.record is not None:
                     return step.reuse()
                 value = body(*args, **kwargs)
@@ -75,7 +75,7 @@ class _Cache:
                 return await body(*args, **kwargs)
             try:
                 while not await _called(step, step.is_ready):
-                    await loops.sleep(step.pause())
+                    await loops.sleep(loops.pause_before_look(step.pause()))
                 if step.record is not None:
                     return step.reuse()
                 value = await body(*args, **kwargs)

@@ -260,7 +260,7 @@ class FlowStep:
         self._storage = storage = keeping.storage(None if around is None else around.storage)
         self._key = key_of(identity)
         self._value_key = digest("value of a flow", identity)
-        if not self._acquire(storage) and keeping.is_resumed:
+        if not self._locks(storage) and keeping.is_resumed:
             raise RunNotResumable(f"run {identity} goes on in another process or thread")
         if self._is_released:
             return
@@ -286,8 +286,8 @@ class FlowStep:
         keeping.write(storage, run, self._key, self._checkpoint, "what it was called with, so it cannot be resumed")
         _open.progress[run] = Progress(identity, storage, since=since)
 
-    def _acquire(self, storage: ResultStorage) -> bool:
-        """Tell whether the checkpoint is this run's alone, as far as that can be known."""
+    def _locks(self, storage: ResultStorage) -> bool:
+        """Lock the checkpoint; tell whether it is this run's alone, as far as that can be known."""
         if _open.owners.setdefault(self._key, self) is not self:
             return False
         acquire = getattr(storage, "acquire", None)
@@ -296,10 +296,10 @@ class FlowStep:
             if not self._is_released:
                 self._unlock = unlock
                 return acquire is None or unlock is not None
-        self._give_up(unlock)  # this is a thread, and whoever waited for it was cancelled
+        self._unlock_checkpoint(unlock)  # this is a thread, and whoever waited for it was cancelled
         return True
 
-    def _give_up(self, unlock: "Callable[[], None] | None") -> None:
+    def _unlock_checkpoint(self, unlock: "Callable[[], None] | None") -> None:
         if _open.owners.get(self._key) is self:
             del _open.owners[self._key]
         self._keeping.unlock(unlock)
@@ -321,7 +321,7 @@ class FlowStep:
             self._is_released = True
             unlock, self._unlock = self._unlock, None
         self._end(STOPPED, None)
-        self._give_up(unlock)
+        self._unlock_checkpoint(unlock)
 
     def _end(self, state: str, value: object) -> None:
         checkpoint, self._checkpoint = self._checkpoint, None

@@ -34,7 +34,7 @@ def seconds_of(value: object) -> float:
     seconds = value if total_seconds is None else total_seconds()
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise ValueError(brief_repr(value, 60))
-    return min(float(seconds), _LONGEST)
+    return float(min(seconds, _LONGEST))  # an int may be larger than any float
 
 
 class _Backoff:

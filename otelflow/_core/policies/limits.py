@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from otelflow import semconv
 from otelflow._core.policies import holding
 from otelflow._core.policies.delays import seconds_of
-from otelflow._core.policies.loops import in_asyncio, running_trio, sleep
+from otelflow._core.policies.loops import in_asyncio, pause_before_look, running_trio, sleep
 from otelflow._core.policies.places import Place, Places, Waiter, thread_waiter
 from otelflow._core.policies.policy import Body, name_of
 from otelflow._core.policies.rates import Rate
@@ -86,7 +86,7 @@ class _Limit:
             for seconds in steps:
                 if in_asyncio():
                     losses.warn_once("limit in loop", _BLOCKED, self.name)
-                wait(seconds)
+                wait(pause_before_look(seconds))
         self._enter(waiter)
         _tell(self.name, began)
         return self
@@ -96,7 +96,7 @@ class _Limit:
         waiter, wait = _loop_waiter()
         with contextlib.closing(self._steps(waiter)) as steps:
             for seconds in steps:
-                await wait(seconds)
+                await wait(pause_before_look(seconds))
         self._enter(waiter)
         _tell(self.name, began)
         return self

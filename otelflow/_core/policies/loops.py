@@ -4,31 +4,45 @@ import contextvars
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from otelflow._core.process.asyncio_loop import running_loop
 
-#: Where a submitted task runs: tells whether it was cancelled meanwhile, which ends nothing that runs in a thread
-is_cancel_asked: Final = contextvars.ContextVar[Callable[[], bool] | None]("otelflow_is_cancel_asked", default=None)
+
+class SubmittedHere(Protocol):
+    """The submitted task that runs here."""
+
+    @property
+    def is_cancel_asked(self) -> bool:
+        """Whether it was cancelled meanwhile, which ends nothing that runs in a thread or a process."""
+
+
+#: What was submitted and runs here
+submitted_here: Final = contextvars.ContextVar[SubmittedHere | None]("otelflow_submitted_here", default=None)
 # How often a submitted task that waits looks whether it was cancelled
 _LOOK_SECONDS: Final = 0.2
 
 
 def pauses(seconds: float) -> Iterator[float]:
     """Yield the pieces in which to wait *seconds*. Raises CancelledError if the submitted task here is cancelled."""
-    is_asked = is_cancel_asked.get()
-    if is_asked is None:
+    call = submitted_here.get()
+    if call is None:
         yield seconds
         return
     left = seconds
-    while not is_asked():
+    while not call.is_cancel_asked:
         yield min(left, _LOOK_SECONDS)
         left -= _LOOK_SECONDS
         if left <= 0:
             return
     from concurrent.futures import CancelledError  # noqa: PLC0415 there are futures, so it is there
 
-    raise CancelledError("it was cancelled while it waited for its next attempt")
+    raise CancelledError("it was cancelled while it waited")
+
+
+def pause_before_look(seconds: float) -> float:
+    """Return how long to wait before the next look at what is waited for, *seconds* at most; raises as ``pauses``."""
+    return next(pauses(seconds))
 
 
 def running_trio() -> Any:

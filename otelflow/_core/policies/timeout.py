@@ -86,9 +86,19 @@ class _Thread(threading.Thread):
 
 
 def _give_up_submitted(run: Run | None) -> bool:
-    """Give up what *run* has submitted, which would take longer; tell whether some of it runs on."""
+    """Give up what *run* has submitted, which would take longer; tell whether some of a flow's runs on.
+
+    Of a task's, what has not begun or waits is cancelled: its flow goes on, and would wait for it at its own end.
+    """
     owner = run.parent if run is not None and run.attempt else run
-    return owner is not None and owner.session is not None and bool(owner.session.give_up())
+    if run is None or owner is None:
+        return False
+    if owner.session is not None:
+        return bool(owner.session.give_up())
+    session = None if owner.flow_run is None else owner.flow_run.session
+    if session is not None and not session.is_inherited:
+        session.cancel(run)
+    return False
 
 
 class Timeout:

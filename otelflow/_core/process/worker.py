@@ -1,9 +1,10 @@
 """Work on a thread of its own, so that no run waits for a network or a disk."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry import context as otel_context
 
@@ -11,6 +12,8 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from otelflow._core.process import clock, forks, losses, shutdown
+from otelflow._core.text.safe_str import brief_repr
+from otelflow.errors import ConfigurationError
 
 #: How long the end of a process may be kept up, unless the user says otherwise
 SHUTDOWN_SECONDS: Final = 4.5
@@ -20,6 +23,16 @@ LONGEST_SECONDS: Final = 1e8
 _PAUSE_SECONDS: Final = 1.0
 # A piece of work that ends in time may take a moment to say so.
 _JOIN_SECONDS: Final = 0.3
+
+
+def checked_wait(owner: str, length: Any, unit: str) -> float:
+    """Return *length*, for which *owner* is to wait at most, as one that the system takes. Raises ConfigurationError.
+
+    *unit* is what it counts, seconds or milliseconds. Who is beyond a deadline already has less than none.
+    """
+    if isinstance(length, bool) or not isinstance(length, int | float) or not length < math.inf:
+        raise ConfigurationError(f"{owner} waits for a number of {unit}, not {brief_repr(length, 60)}")
+    return max(0.0, float(min(length, LONGEST_SECONDS)))
 
 
 class Worker:

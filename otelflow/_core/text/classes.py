@@ -44,9 +44,7 @@ def names_in(kind: type) -> set[str]:
 
 def own_values(value: object, names: Iterable[str]) -> list[Any]:
     """Return what *value* itself holds under *names*, in its dict or its slots; no property and no method is asked."""
-    kind = type(value)
-    descriptor = attribute(kind, "__dict__")
-    state = descriptor.__get__(value) if type(descriptor) is GetSetDescriptorType else {}
+    kind, state = type(value), state_of(value)
     values = []
     for name in names:
         slot = attribute(kind, name)
@@ -56,6 +54,21 @@ def own_values(value: object, names: Iterable[str]) -> list[Any]:
         elif name in state:
             values.append(state[name])
     return values
+
+
+def state_of(value: object) -> dict[str, Any]:
+    """Return the dict of *value* itself, or an empty one."""
+    descriptor = attribute(type(value), "__dict__")
+    return descriptor.__get__(value) if isinstance(descriptor, GetSetDescriptorType | MemberDescriptorType) else {}
+
+
+def set_own(value: object, name: str, item: object) -> None:
+    """Let *value* hold *item* under *name*, where ``own_values`` finds it: also if it is frozen."""
+    slot = attribute(type(value), name)
+    if type(slot) is MemberDescriptorType:
+        slot.__set__(value, item)
+    else:
+        state_of(value)[name] = item
 
 
 def module_of(kind: type) -> str:

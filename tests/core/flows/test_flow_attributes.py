@@ -364,6 +364,9 @@ SAID_OF_RUN = (
         ("start", "execute() runs it, in async code await does"),
         ("arun", "await it, or execute_async()"),
         ("name", "its name is flow_name"),
+        ("flow_run_id", "its id is flow_id"),
+        ("trace_id", "get_current_span().get_span_context(); afterwards 'otelflow show --list'"),
+        ("failed", "how it ended is status, after execute()"),
     ],
 )
 def test_what_a_flow_has_under_another_name_is_told(name, words):
@@ -424,3 +427,9 @@ def test_run_tells_once_where_the_value_is_if_it_returns_no_data(caplog):
     assert Flow().setup(lambda flow_data: flow_data.setdefault("rows", 3)).run() == {"rows": 3}
 
     assert [message for message in caplog.messages if "run() returns" in message] == [f"flow 'nightly': {SAID_OF_RUN}"]
+    with pytest.raises(NoSuchAttribute, match=r"no attribute 'run'; it is called first: nightly\(…\) sets"):
+        nightly.run()
+    with pytest.raises(NoSuchAttribute, match=r"to run it beside others, call it in a @task, and submit that$"):
+        nightly.submit(3)
+    with pytest.raises(ConfigurationError, match="task_runner must be one of threads"):
+        flow(task_runner=nightly)(len)

@@ -768,22 +768,28 @@ def test_whatever_waits_for_a_task_keeps_no_thread_from_running_it(how, is_own):
     assert run.flow_return_value == [4, 8, 12]
 
 
-def test_a_task_whose_arguments_cannot_be_filled_in_has_a_span(spans):
+@pytest.mark.parametrize("runner", ["threads", "processes"])
+def test_a_task_whose_arguments_cannot_be_filled_in_has_a_span_and_names_the_argument(spans, runner):
     @dataclasses.dataclass
     class Order:
         price: object
-        currency: dataclasses.InitVar[str]
 
-        def __post_init__(self, currency):
-            """Take it."""
+        def __post_init__(self):
+            if self.price == 2:
+                raise ValueError("two is no price")
 
-    @flow
+    @flow(task_runner=runner)
     def orders():
-        future = double.submit(Order(double.submit(1), "EUR"))
+        future = double.submit(number=Order(double.submit(1)))
         return future.exception(), double.submit(1, wait_for=[future]).exception()
 
     error, after = orders().execute().flow_return_value
-    assert isinstance(error, ValueError | TypeError)  # Python 3.13 has a word of its own for it
+    assert isinstance(error, NotSubmittable)
+    assert str(error) == (
+        "task 'double' cannot be submitted: number= is a Order, which cannot be made anew with the results of the "
+        "futures in it (ValueError: two is no price); give it what their result() returns, or give a list or dict of "
+        "futures"
+    )
     assert isinstance(after, UpstreamFailed)
     assert sorted(result(span) for span in spans.named("task double")) == ["error", "skip", "success"]
 

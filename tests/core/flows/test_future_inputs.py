@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from otelflow import Flow, flow, task
+from otelflow import Flow, flow, task, unmapped
 from otelflow.errors import BlockedLoop, UpstreamFailed
 from otelflow.results import MemoryStorage
+from support.programs import run_python
 
 PATIENCE = 60
 
@@ -265,3 +266,25 @@ def test_a_flow_that_was_called_with_a_future_is_resumed_with_its_result(spans):
     run_id = orders().execute().flow_return_value
 
     assert kept.resume(run_id).execute().flow_return_value == [8]
+
+
+@pytest.mark.parametrize("is_submitted", [True, False], ids=["submitted", "called"])
+def test_what_is_unmapped_is_given_whole_to_a_call_that_is_no_map(spans, is_submitted):
+    @flow(capture_parameters=True)
+    def calls(number):
+        if is_submitted:
+            return number, same.submit(unmapped(3)).result(), same.submit(1, other=unmapped(4)).result()
+        return number, same(unmapped(3)), same(1, other=unmapped(4))
+
+    run = calls(unmapped(2)).execute()
+
+    assert run.flow_return_value == (2, 3, (1, 4))
+    assert spans.one("flow calls").attributes["otelflow.run.parameter.number"] == "2"
+    assert spans.named("task same")[0].attributes["otelflow.task.run.name"] == "of 3"
+
+
+def test_what_is_unmapped_is_given_whole_in_a_program_that_submits_nothing(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("from otelflow import task, unmapped\nprint(task(abs)(unmapped(-3)))\n")
+
+    assert run_python(program).stdout == "3\n"

@@ -1,14 +1,17 @@
 """Which runner a flow has, and what is said of one that cannot be."""
 
 import concurrent.futures
+import multiprocessing
 import threading
 import time
 
 import pytest
 
 from otelflow import Flow, flow, task
-from otelflow.errors import ConfigurationError, NotSubmittable
+from otelflow.errors import ConfigurationError, NotSubmittable, UpstreamFailed
 from otelflow.runners import ThreadPoolTaskRunner
+from support.remote_tasks import double, linger
+from support.servers import wait_until
 from support.spans import result
 
 
@@ -49,16 +52,54 @@ def test_an_executor_of_the_user_is_used_and_not_ended():
         assert set(threads) == {pool.submit(threading.get_ident).result(30)}
 
 
-def test_an_executor_that_is_ended_is_the_error_of_the_task(spans):
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    pool.shutdown()
+@pytest.mark.parametrize("kind", ["threads", "processes", "loky"])
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "in the middle"])
+def test_an_executor_that_is_shut_down_is_the_error_of_the_task_that_names_the_cure(spans, kind, is_before):
+    if kind == "loky":
+        pool = pytest.importorskip("loky").ProcessPoolExecutor(1)
+    else:
+        pools = concurrent.futures.ThreadPoolExecutor, concurrent.futures.ProcessPoolExecutor
+        pool = pools[kind == "processes"](1)
+    if is_before:
+        pool.shutdown()
 
     @flow(task_runner=pool)
     def late():
-        return thread_of.submit(1).exception()
+        value = None if is_before else double.submit(4).result()
+        pool.shutdown()
+        return value, double.submit(1).exception(), double.submit(2, wait_for=double.map([5])).exception()
 
-    assert isinstance(late().execute().flow_return_value, RuntimeError)
-    assert result(spans.one("task thread_of")) == "error"
+    value, error, after = late().execute().flow_return_value
+    assert value == (None if is_before else 8)
+    assert isinstance(error, NotSubmittable)
+    assert str(error).startswith("task 'double' cannot be submitted: the executor of its flow is shut down (")
+    assert str(error).endswith("shut it down when the flow has ended, and give the next run a new one")
+    assert isinstance(error.__cause__, RuntimeError)
+    assert isinstance(after, UpstreamFailed)
+    assert sorted(result(span) for span in spans.named("task double"))[:2] == ["error", "error"]
+    assert result(spans.one("flow late")) == "success"
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_what_an_executor_cancels_when_it_is_shut_down_is_cancelled(spans, tmp_path, kind):
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    if kind == "processes":
+        pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+    @flow(task_runner=pool)
+    def dropped():
+        futures = linger.map([str(tmp_path)] * 9, range(9))
+        wait_until((tmp_path / "begun-0").exists)
+        pool.shutdown(wait=False, cancel_futures=True)
+        (tmp_path / "go").touch()
+        concurrent.futures.wait(futures, 30)
+        return futures[0].exception(30), [future.cancelled() for future in futures[-4:]], double.submit(1).exception()
+
+    first, cancelled, error = dropped().execute().flow_return_value
+    assert first is None
+    assert cancelled == [True] * 4
+    assert isinstance(error, NotSubmittable)
+    assert result(spans.one("task double")) == "error"
 
 
 def test_a_class_with_an_unknown_runner_is_refused():

@@ -149,7 +149,8 @@ def test_thousands_in_the_backlog_end_when_the_runner_takes_nothing_any_more(mon
 
     held, errors = closes().execute().flow_return_value
     assert held
-    assert errors == ["cannot schedule new futures after shutdown"] * number
+    assert len(errors) == number
+    assert all("the executor of its flow is shut down" in error for error in errors)
 
 
 def test_a_task_that_submits_is_waited_for_with_all_that_it_has_submitted(spans):

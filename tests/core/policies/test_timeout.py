@@ -16,6 +16,7 @@ from otelflow import Flow, flow, semconv, task
 from otelflow._core.flows.definition import Definition
 from otelflow.errors import ConfigurationError, RunTimeout
 from support.garbage import no_collector
+from support.spans import result
 
 SOON = 0.05
 LATE = 60
@@ -493,3 +494,38 @@ def test_what_a_body_was_called_with_is_freed_with_its_run():
         is_freed = call()() is None
 
     assert is_freed
+
+
+@pytest.mark.parametrize("how", ["submitted", "called", "tried again", "async"])
+def test_what_a_task_has_submitted_is_not_waited_for_after_its_deadline(spans, how):
+    ends = []
+
+    @task(retries=1, retry_delay=3_600)
+    def fail():
+        raise ValueError("not yet")
+
+    @task(timeout=0.2, retries=int(how == "tried again"))
+    def give_up():
+        return fail.submit().result()
+
+    @task(timeout=0.2)
+    async def give_up_async():
+        fail.submit()
+        await asyncio.sleep(60)
+
+    @flow
+    def goes_on():
+        if how == "submitted":
+            return type(give_up.submit().exception())
+        try:
+            return asyncio.run(give_up_async()) if how == "async" else give_up()
+        except RunTimeout as error:
+            return type(error)
+
+    thread = threading.Thread(target=lambda: ends.append(goes_on().execute().flow_return_value), daemon=True)
+    thread.start()
+    thread.join(60)
+
+    assert ends == [RunTimeout]
+    assert {result(span) for span in spans.named("task fail")} == {"cancellation"}
+    assert result(spans.one("flow goes_on")) == "success"

@@ -138,6 +138,7 @@ def test_whatever_of_ours_logs_does_it_by_such_a_logger():
 
     assert loggers == {  # those of users, and of OpenTelemetry
         "own_logger.py: logging.getLogger(name)",
+        "_configurator.py: logging.getLogger(_LOADER)",
         "_console.py: logging.getLogger(name)",
         "log_capture.py: logging.getLogger()",
         "log_capture.py: logging.getLogger(_RUN_LOGGER)",
@@ -253,7 +254,7 @@ def test_a_worker_of_the_command_line_writes_lines_as_the_command_line_does(tmp_
     done = subprocess.run(
         [sys.executable, "program.py"],
         cwd=tmp_path,
-        env=os.environ | variables,
+        env={name: value for name, value in os.environ.items() if name != LINES_VARIABLE} | variables,
         capture_output=True,
         text=True,
         timeout=60,
