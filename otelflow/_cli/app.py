@@ -13,9 +13,9 @@ from otelflow._cli import _jobs, generate
 from otelflow._cli._console import is_terminal, print_traceback, say, show_warnings
 from otelflow._cli._exit_codes import BAD_INPUT, FAILURE, INTERRUPTED, UNREAD
 from otelflow._cli._help import Commands, examples
-from otelflow._cli._options import Options, Strict, Traceback, begin_command
+from otelflow._cli._options import Options, Strict, Traceback, begin_command, refuse_surplus
 from otelflow._cli._stdout import is_unread, keep_standard_descriptors, use_stdout
-from otelflow.errors import ConfigurationError, InvalidParameter, OtelflowError, Terminated
+from otelflow.errors import ConfigurationError, OtelflowError, Terminated
 
 # The modules of the commands are imported in them: a command needs its own only.
 # ruff: noqa: PLC0415
@@ -123,7 +123,7 @@ def run(
     traceback: Traceback = False,
     strict_telemetry: Strict = False,
     instrument: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--instrument", metavar="FILE", help="Run a command whose functions this file makes flows and tasks."
         ),
@@ -135,7 +135,7 @@ def run(
     its terminal was closed; 2 for input that cannot be run. Parameters are converted by their annotations; lists,
     dicts, dataclasses and pydantic models are JSON.
     """
-    if instrument is not None:
+    if instrument:
         show_warnings(with_tracebacks=traceback)
         from otelflow._cli.instrument import run as run_command
 
@@ -144,9 +144,7 @@ def run(
     if target is None:
         context.fail("Missing argument 'TARGET'.")
     if context.args:
-        first = context.args[0]
-        cure = f"--param {first}" if "=" in first else "--param NAME=VALUE, and a program is run by 'otelflow exec'"
-        raise InvalidParameter(f"{first!r} is too much: a parameter of the flow is given as {cure}")
+        refuse_surplus(target, context.args[0])
     from otelflow._cli._footer import is_possible
     from otelflow._cli.run import RunOptions, run_target
     from otelflow_exporters.tree import TreeView

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -26,15 +27,21 @@ from otelflow_exporters._store.limits import default_directory
 
 #: Their `run` runs a program
 _RUNNERS: Final = ("coverage", "uv")
+_MOST_NAMES: Final = 5
 #: It sets up traces itself
 _FOREIGN: Final = "opentelemetry-instrument"
 
 
-def run(file: Path, context: typer.Context) -> NoReturn:
-    """Become the command of ``otelflow run``, instrumented by *file*: exit code, signals and output are its own.
+def run(files: Sequence[Path], context: typer.Context) -> NoReturn:
+    """Become the command of ``otelflow run``, instrumented by one file: exit code, signals and output are its own.
 
-    Raises ConfigurationError, also for an option that is for flows.
+    Raises ConfigurationError, also for an option that is for flows, and for several *files*.
     """
+    file = files[0]
+    if len(files) > 1:
+        raise ConfigurationError("--instrument is given more than once: write all patterns into one file")
+    if str(file).startswith("--"):
+        raise ConfigurationError("--instrument names no file: write --instrument FILE -- python main.py")
     target = context.params["target"]
     for name in context.params.keys() - {"target", "instrument"}:
         source = context.get_parameter_source(name)
@@ -104,12 +111,20 @@ def print_report(file: Path, command: Sequence[str] = ()) -> int:
         matches = survey(plan, functools.partial(is_program, command))
         faults = listener_faults(plan)
     for fault in plan.faults:
-        typer.echo(fault)
+        typer.echo(f"{file}: {fault}")
     for match in matches:
         fault = f": {match.fault}" if match.fault else ""
         typer.echo(f"{match.rule.role} {match.rule.pattern}{fault}")
         for function in match.functions:
             typer.echo(f"  {function}")
+    runs = Counter(
+        f"{match.rule.role} {match.rule.name or function.rpartition(':')[2].rpartition('.')[2]}"
+        for match in matches
+        for function in match.functions
+    )
+    shared = [f"{name} ({count})" for name, count in runs.most_common(_MOST_NAMES) if count > 1]
+    if shared:
+        typer.echo(f"several functions have one name, also in metrics: {', '.join(shared)}")
     for name in plan.listeners:
         typer.echo(f"listener {name}{f': {faults[name]}' if name in faults else ''}")
     return FAILURE if plan.faults or faults or any(match.fault for match in matches) else SUCCESS

@@ -6,6 +6,7 @@ itself: ``OtelflowInstrumentor().instrument("otelflow.toml")``.
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
@@ -78,6 +79,10 @@ class OtelflowInstrumentor:
             if file is None and _instrumented.is_interpreter_starting():  # ``opentelemetry-instrument`` does this
                 start_by_opentelemetry()
                 return self
+            if not isinstance(file, str | PathLike | None):
+                raise ConfigurationError(
+                    f"instrument() takes the path of a file, not {file!r:.60}: patterns are flows=[…] and tasks=[…]"
+                )
             path = file or in_force()["instrument"].value
             if not path:
                 _instrumented.configure_here()

@@ -15,6 +15,7 @@ from otelflow.errors import ConfigurationError
 # What is wrong with a pattern, in the same words before the program starts and when its modules are imported
 IS_CLASS: Final = "it is a class: name its methods, such as {pattern}.*"
 WRITTEN_IN_C: Final = "it is written in C, and cannot be wrapped: name the Python function that calls it"
+ABSTRACT: Final = "it is abstract, and what overrides it is called: name that, such as {pattern}"
 NO_FUNCTION: Final = "it is no function but {kind}: name a function or method"
 #: The way out that stands at the end
 LENIENT: Final = "(strict = false starts without)"

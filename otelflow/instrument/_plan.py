@@ -41,6 +41,8 @@ class Rule(NamedTuple):
     role: str
     pattern: str
     decorate: Callable[[Any, str], Any]
+    #: What its flows or tasks are called, if not as their functions
+    name: str = ""
 
     @property
     def modules(self) -> str:
@@ -101,6 +103,8 @@ def read(path: "Path", *, is_strict: bool = True) -> Plan:
     """
     import tomllib  # noqa: PLC0415 a few milliseconds
 
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a folder: name the file of functions to instrument in it")
     if path.exists() and not path.is_file():  # a FIFO would block, and each process of the program reads it
         raise ConfigurationError(f"The file {path} of functions to instrument cannot be read: it is no regular file")
     try:
@@ -131,7 +135,11 @@ def new_plan(content: Mapping[str, Any], place: str, *, is_strict: bool = True) 
         faults.append(fault.lstrip(": "))
 
     for key in content:
-        if key not in _KEYS:
+        if key not in _KEYS and isinstance(content[key], Mapping):
+            refuse(
+                f" has no table [{key}]: {', '.join(_KEYS)} stand at its top, and only in a pyproject.toml in a table"
+            )
+        elif key not in _KEYS:
             refuse(f" has no key {key!r}{suggestion(key, _KEYS)}")
     rules = [
         *_rules("flow", content.get("flows", ()), refuse),
@@ -149,18 +157,22 @@ def _rules(role: str, entries: object, refuse: Callable[[str], None]) -> Iterabl
         return
     for entry in entries:
         keywords = dict(entry) if isinstance(entry, Mapping) else {"pattern": entry}
-        pattern = keywords.pop("pattern", None)
+        if "pattern" not in keywords:
+            refuse(f': {role}s: {dict(entry)!r:.80} has no pattern: write {{pattern = "module:function", …}}')
+            continue
+        pattern = keywords.pop("pattern")
         if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
             refuse(
                 f": {role}s: {pattern!r:.80} is no pattern: write module:function, such as 'shop.billing:charge', "
-                "'shop.jobs:nightly_*' or 'shop.*:Client.*'"
+                "'shop.jobs:nightly_*' or 'shop.*:Client.*', with the first name of the module in full"
             )
             continue
         if re.split("[.:]", pattern)[0] in _OF_TELEMETRY:
             refuse(f": {role}s, {pattern}: telemetry itself goes through that: name a function that calls it")
             continue
         try:
-            yield Rule(role, pattern, _decorator(role, pattern.partition(":")[2], keywords))
+            name = str(keywords.get(f"{role}_name") or "")
+            yield Rule(role, pattern, _decorator(role, pattern.partition(":")[2], keywords), name)
         except (OtelflowError, TypeError) as error:
             refuse(f": {role}s, {pattern}: {error}")
 

@@ -130,7 +130,9 @@ def run_instrumented(plan: Plan, command: Sequence[str], variables: Mapping[str,
         plan = check(plan, functools.partial(is_program, command))
     program = shutil.which(command[0])
     if program is None:
-        raise ConfigurationError(f"There is no command {command[0]!r}: write it as in the shell, after --")
+        is_file = Path(command[0]).is_file()
+        cure = f"it is a file: write python {command[0]}" if is_file else "write it as in the shell, after --"
+        raise ConfigurationError(f"There is no command {command[0]!r}: {cure}")
     folders = [_SITE, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **variables,

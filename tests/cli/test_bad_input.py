@@ -144,6 +144,10 @@ def test_without_the_extra_one_line_names_the_cure(missing):
         (("show", "--list", "--json"), "show takes --list or --json, not both"),
         (("forget", "abcd", "--all"), "forget takes one of these, not several: a TRACE_ID"),
         (("forget", "--all", "--older-than", "7d"), "forget takes one of these, not several: a TRACE_ID"),
+        (
+            ("run", "sh", "flows.py"),
+            "'sh' is a command, not a flow: otelflow run --instrument FILE -- sh … runs it, or otelflow exec -- sh …",
+        ),
         (("run", "flows.py:ratio", "a=6"), "'a=6' is too much: a parameter of the flow is given as --param a=6"),
         (("show", "abcd"), "'otelflow show --list' lists what is stored"),
     ],

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from otelflow._cli import _console as console
+from otelflow._core.text.own_logger import LINES_VARIABLE
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,8 @@ def test_a_warning_is_a_line_of_ours_with_and_without_its_traceback(capsys, with
 
 
 @pytest.fixture
-def logger_of_headers():
+def logger_of_headers(monkeypatch):
+    monkeypatch.setenv(LINES_VARIABLE, "")  # which show_warnings() sets for the workers of a command
     names = ("opentelemetry.util.re", "otelflow", "otelflow_exporters", "opentelemetry.exporter")
     before = {name: (logging.getLogger(name).handlers[:], logging.getLogger(name).propagate) for name in names}
     yield logging.getLogger("opentelemetry.util.re")

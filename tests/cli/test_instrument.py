@@ -47,12 +47,45 @@ def test_a_report_looks_where_a_program_will(program):
 
 def test_a_report_names_the_listeners_too(program):
     with (program / "otelflow.toml").open("a") as file:
-        file.write('listeners = ["watch:Watcher", "shop.jobs:weekly"]\n')
+        file.write('listeners = ["watch:Watcher", "shop.jobs:weekly", "shop.billing:Client"]\n')
 
     done = run_in(program, "instrument", "otelflow.toml")
 
     assert done.returncode == 1
-    assert done.stdout.endswith("listener watch:Watcher: there is no module 'watch'\nlistener shop.jobs:weekly\n")
+    assert done.stdout.endswith(
+        "listener watch:Watcher: there is no module 'watch'\n"
+        "listener shop.jobs:weekly: it is a function: name a subclass of otelflow.Listener, or an object of one\n"
+        "listener shop.billing:Client\n"
+    )
+
+
+def test_a_report_says_which_functions_would_have_one_name(program):
+    (program / "shop" / "more.py").write_text("class Other:\n    def charge(self): ...\ndef weekly(): ...\n")
+    flows = '["shop.more:weekly", {pattern = "shop.jobs:weekly", flow_name = "bill"}]'
+    (program / "otelflow.toml").write_text(f'flows = {flows}\ntasks = ["shop.*:*.charge"]\n')
+
+    done = run_in(program, "instrument", "otelflow.toml")
+
+    assert done.stdout.splitlines()[-1] == "several functions have one name, also in metrics: task charge (2)"
+
+
+def test_a_report_of_a_lenient_file_says_whose_key_it_does_not_know(program):
+    (program / "otelflow.toml").write_text('flows = ["shop.jobs:weekly"]\nstrict = false\nbogus = 1\n')
+
+    done = run_in(program, "instrument", "otelflow.toml")
+
+    assert done.stdout.startswith("otelflow.toml: has no key 'bogus'")
+
+
+def test_one_file_of_patterns_is_given_and_it_is_a_file(program):
+    twice = run_in(program, "run", *["--instrument", "otelflow.toml"] * 2, "--", "python", "main.py")
+    none = run_in(program, "run", "--instrument", "--", "python", "main.py")
+    folder = run_in(program, "run", "--instrument", "shop", "--", "python", "main.py")
+
+    assert twice.stderr == "otelflow: --instrument is given more than once: write all patterns into one file\n"
+    assert none.stderr == "otelflow: --instrument names no file: write --instrument FILE -- python main.py\n"
+    assert folder.stderr.endswith("shop is a folder: name the file of functions to instrument in it\n")
+    assert {twice.returncode, none.returncode, folder.returncode} == {2}
 
 
 def test_a_command_with_options_that_does_not_stand_after_dashes_is_told_so(program):

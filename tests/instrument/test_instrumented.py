@@ -412,3 +412,11 @@ def test_an_entry_may_ask_for_injection(foreign, spans):
     OtelflowInstrumentor().instrument(tasks=[{"pattern": "foreign:book", "inject": True}])
 
     assert importlib.import_module("foreign").book(1, this_flow=1)[1:3] == ({}, {})
+
+
+@pytest.mark.parametrize("file", [{"flows": ["shop.jobs:weekly"]}, ["shop.jobs:weekly"], 3])
+def test_patterns_in_the_place_of_a_file_are_refused_with_the_keywords(shop, file):
+    with pytest.raises(
+        ConfigurationError, match=r"takes the path of a file, not .*: patterns are flows=\[…\] and tasks"
+    ):
+        OtelflowInstrumentor().instrument(file)

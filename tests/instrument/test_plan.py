@@ -43,6 +43,13 @@ def test_what_is_no_pattern_is_refused_with_an_example(pattern):
         new_plan({"flows": [pattern]}, "here")
 
 
+def test_a_pattern_of_all_modules_is_refused_with_the_reason():
+    with pytest.raises(
+        ConfigurationError, match=r"'\*:\*' is no pattern: .* with the first name of the module in full"
+    ):
+        new_plan({"flows": ["*:*"]}, "here")
+
+
 WRONG = pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -62,7 +69,16 @@ WRONG = pytest.mark.parametrize(
             {"flows": [{"pattern": "a:b", "objective": {"every": "1 fortnight"}}]},
             "here: flows, a:b: Objective: every",
         ),
-        ({"flows": [{"name": "x"}]}, "here: flows: None is no pattern"),
+        (
+            {"flows": [{"name": "x"}]},
+            "here: flows: {'name': 'x'} has no pattern: write {pattern = \"module:function\"",
+        ),
+        ({"flows": [{"pattern": None}]}, "here: flows: None is no pattern"),
+        (
+            {"otelflow": {"flows": ["a:b"]}},
+            "here has no table [otelflow]: flows, tasks, listeners, strict stand",
+        ),
+        ({"tool": {"otelflow": {}}}, "here has no table [tool]: flows, tasks"),
         ({"flows": [{"pattern": "a:b", "retries": -1}]}, "here: flows, a:b: 'b': retries must be a whole number"),
         ({"tasks": [{"pattern": "a:b", "cache_expiration": 3}]}, "here: tasks, a:b: b: cache_expiration is of no use"),
         ({"flows": [{"pattern": "a:b", "execute_on_call": 3}]}, "here: flows, a:b: execute_on_call is not to be said"),
@@ -146,5 +162,7 @@ def test_what_is_no_regular_file_is_an_error_and_blocks_nobody(tmp_path, kind):
     path = tmp_path / "otelflow.toml"
     os.mkfifo(path) if kind == "fifo" else path.mkdir()
 
-    with pytest.raises(ConfigurationError, match=r"otelflow\.toml of functions .* it is no regular file"):
+    with pytest.raises(
+        ConfigurationError, match=r"otelflow\.toml (of functions .* it is no regular file|is a folder: name)"
+    ):
         read(path)

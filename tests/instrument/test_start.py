@@ -72,7 +72,7 @@ def test_a_command_whose_stdout_is_closed_runs_all_the_same(program):
     ("command", "message"),
     [
         (["nothere"], "There is no command 'nothere': write it as in the shell, after --"),
-        (["main.py"], "There is no command 'main.py': write it as in the shell, after --"),
+        (["main.py"], "There is no command 'main.py': it is a file: write python main.py"),
     ],
 )
 def test_a_command_that_is_not_there_is_said(program, command, message):

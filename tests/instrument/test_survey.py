@@ -63,6 +63,16 @@ def test_a_misspelt_pattern_is_an_error_that_suggests_the_nearest_name(shop, pat
     assert str(refused.value).endswith("(strict = false starts without)")
 
 
+def test_what_is_wrong_with_several_patterns_is_said_once():
+    with pytest.raises(ConfigurationError) as refused:
+        check(new_plan({"flows": ["qqqqq:work"], "tasks": ["qqqqq.jobs:*", "wwwww:work"]}, "here"))
+
+    assert str(refused.value) == (
+        "here: qqqqq:work, qqqqq.jobs:*: there is no module 'qqqqq'; wwwww:work: there is no module 'wwwww' "
+        "(strict = false starts without)"
+    )
+
+
 def test_a_lenient_plan_starts_with_one_warning(shop, caplog):
     check(new_plan({"flows": ["shop.jobs:wekly", "shop.jobs:nightly_bill"], "strict": False}, "here"))
 
@@ -82,6 +92,15 @@ def test_what_only_an_import_can_tell_is_no_fault(shop):
     assert matches(tasks=["shop.odd:anything"])[0][1] == ""  # a star import may bring it
     assert matches(tasks=["shop.broken:anything"])[0][1] == ""
     assert matches(tasks=["math:*"])[0][1] == ""
+
+
+def test_a_module_that_cannot_be_read_hides_no_other_and_has_not_what_it_is_asked_for(shop):
+    (shop / "shop" / "a_broken.py").write_text("def (")
+    (shop / "shop" / "a_star.py").write_text("from os.path import *\ndef weekly(): ...\n")
+
+    assert matches(flows=["shop.*:weekly"]) == [(("shop.a_star:weekly", "shop.jobs:weekly"), "")]
+    assert matches(flows=["shop.*:nightly_*"]) == [(("shop.jobs:nightly_bill", "shop.jobs:nightly_refund"), "")]
+    assert matches(flows=["shop.a_star:xyz_*"])[0][1].startswith("no function of shop.a_star is called 'xyz_*'")
 
 
 def test_functions_in_branches_and_names_that_may_be_functions_are_found(shop):
@@ -110,6 +129,34 @@ def test_the_program_itself_cannot_be_meant_and_is_said(shop):
     assert found[0].fault.startswith("shop.jobs is the program that is run, which is not imported: move its functions")
     assert found[1].fault.startswith("__main__ is the program that is run")
     assert found[2].functions == ("shop.billing:fail",)
+
+
+def test_of_many_modules_the_program_is_said_if_nothing_else_has_the_function(shop):
+    plan = new_plan({"flows": ["shop.*:weekly", "shop.*:nobody"]}, "here")
+    matches = survey(plan, lambda name, _file: name == "shop.jobs")
+
+    assert matches[0].fault.startswith("shop.jobs is the program that is run, which is not imported")
+    assert matches[1].fault.startswith("no function of shop.* is called 'nobody'")
+
+
+def test_a_module_that_lies_beside_the_file_of_patterns_is_said_to_lie_there(tmp_path):
+    (tmp_path / "elsewhere.py").touch()
+    (match,) = survey(new_plan({"flows": ["elsewhere:work"]}, str(tmp_path / "otelflow.toml")))
+
+    assert match.fault == (
+        f"there is no module 'elsewhere'; it lies in {tmp_path}: start the program there, or set PYTHONPATH={tmp_path}"
+    )
+
+
+def test_no_short_module_is_taken_for_a_name_that_is_a_little_like_it(shop):
+    assert matches(flows=["orders:work"])[0][1] == "there is no module 'orders'"
+
+
+def test_a_listener_that_is_a_function_is_said(shop):
+    plan = new_plan({"tasks": ["shop.billing:*"], "listeners": ["shop.jobs:weekly"]}, "here")
+
+    with pytest.raises(ConfigurationError, match=r"shop\.jobs:weekly: it is a function: name a subclass of otelflow"):
+        check(plan)
 
 
 def test_a_listener_whose_module_is_not_there_is_said(shop):

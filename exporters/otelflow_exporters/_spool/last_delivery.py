@@ -17,7 +17,8 @@ _LOOK_SECONDS: Final = 0.02
 def deliver_last(worker: Worker, shipper: Shipper, answers: Answers, waiting: Callable[[], int]) -> bool:
     """Let *worker* send with *shipper* what waits while that goes on; tell whether everything was sent.
 
-    *waiting* says how much is left, *answers* whether the endpoint is known to answer.
+    *waiting* says how much is left, *answers* whether the endpoint is known to answer. Where another process is about
+    to send it, as workers that end together do for each other, it is waited for as the endpoint is.
     """
     if not waiting():
         return True
@@ -32,8 +33,12 @@ def deliver_last(worker: Worker, shipper: Shipper, answers: Answers, waiting: Ca
         return not waiting()
     requests, progress = delivery.requests, clock.monotonic()
     while clock.monotonic() < deadline:
-        if worker.flush(_LOOK_SECONDS) or not waiting():  # a look at very many files takes longer
+        is_idle = worker.flush(_LOOK_SECONDS)  # a look at very many files takes longer
+        if not waiting() or (is_idle and not shipper.is_elsewhere):
             return not waiting()
+        if is_idle:
+            with worker.lock:
+                worker.changed.wait(_LOOK_SECONDS)
         patience = _PATIENCE_AFTER_ARRIVAL_SECONDS if delivery.arrivals or is_expected else _PATIENCE_SECONDS
         if delivery.requests != requests:
             requests, progress = delivery.requests, clock.monotonic()

@@ -121,6 +121,12 @@ class Shipper:
         """Why something does not arrive at the moment, in words; empty when all is well."""
         return self.delivery.reason if self.delivery.is_refused or self._aside else self.hindrance
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another sender has what this process wrote, and may send it at this moment."""
+        names = self._own().keys() - self._claims.keys() - self._unreadable
+        return bool(names) and not self.failure
+
     def sent_of(self, name: str) -> int | None:
         """Return how many spans of the segment *name* are done with; None if another process ships it."""
         return self._sent[name] if name in self._claims else None

@@ -32,8 +32,8 @@ _REMEMBERED: Final = 1_000
 def open_run(run: Run, started_ns: int = 0) -> None:
     """Start *run*: its span, its place in the context, the register, and who is told, in that order.
 
-    *started_ns* is when it began (since the epoch), if that was not now. A fork that nobody
-    has told Python of was noticed when *run* was made, just now.
+    *started_ns* is when it began (since the epoch), if that was not now. A fork that nobody has told Python of was
+    noticed when *run* was made, just now.
     """
     run.started_ns = clock.time_ns()
     run.clock = clock.perf_counter()
@@ -55,7 +55,7 @@ def open_run(run: Run, started_ns: int = 0) -> None:
 
 
 def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: C901 a call would want room on a full stack
-    """End *run*: its place in the context, the object that the user holds, its span, and who is told, in that order.
+    """End *run*, in this order: what was submitted in it, its place in the context, what the user has, span, observers.
 
     Called on every path, with what ``endings.ending_of`` says. What is done is not done again: the exit of the
     interpreter may end a run that a thread or a generator still holds, and Ctrl-C may come in between.
@@ -80,6 +80,7 @@ def close_run(run: Run, ending: Ending, value: object = None) -> None:  # noqa: 
     run.is_closed = True
     leave(run)  # before anything that may take long or fail: the caller's run is current again
     is_inherited = run.clock < fork.clock  # its parent process ends and reports it
+    # What the user holds, its span, and who is told: each of them, whatever the one before it raises
     try:
         run.conduct.ended(run, value)
     except Exception as error:  # noqa: BLE001 the user's value or exception comes out, whatever is wrong here

@@ -254,7 +254,7 @@ def test_a_worker_of_the_command_line_writes_lines_as_the_command_line_does(tmp_
     done = subprocess.run(
         [sys.executable, "program.py"],
         cwd=tmp_path,
-        env=os.environ | variables,
+        env={name: value for name, value in os.environ.items() if name != LINES_VARIABLE} | variables,
         capture_output=True,
         text=True,
         timeout=60,

@@ -1,5 +1,6 @@
 """A process that ends sends what waits, and waits for no endpoint that is silent."""
 
+import itertools
 import os
 import socket
 import time
@@ -7,6 +8,8 @@ import time
 import pytest
 
 from otelflow_exporters._otlp.encoder import encode_span
+from otelflow_exporters._spool.claims import take_claim
+from otelflow_exporters._store.ownership import open_store, segment_files
 from otelflow_exporters.spool import SpoolSpanProcessor
 from support.programs import run_python, source_of
 from support.servers import wait_until
@@ -74,6 +77,28 @@ def test_an_end_that_is_only_slow_to_look_is_no_silence_of_the_endpoint(receiver
 
     assert counts_of(receiver) == {"sent": 1}
     assert (folder / "OTELFLOW_ANSWERS.txt").read_text() == "yes\n"
+
+
+def test_an_end_waits_for_another_process_that_is_sending_what_this_one_wrote(receiver, folder, monkeypatch, caplog):
+    processor = SpoolSpanProcessor(folder)
+    spool = processor._spool
+    monkeypatch.setattr(spool, "_is_left_alone", lambda: not spool.is_shut_down)  # it sends nothing before the end
+    provider_with(processor).start_span("sent").end()
+    with open_store(folder, kind="spool") as opened:
+        (file,) = segment_files(opened)
+        claim = take_claim(opened, file)
+    flush, looks = spool.worker.flush, itertools.count()
+
+    def flush_and_let_go(seconds):
+        if next(looks) == 1:
+            claim.release()
+        return flush(seconds)
+
+    monkeypatch.setattr(spool.worker, "flush", flush_and_let_go)
+    processor.shutdown()
+
+    assert counts_of(receiver) == {"sent": 1}
+    assert "wait" not in caplog.text
 
 
 HOST = """
