@@ -46,3 +46,9 @@ class SubmittedElsewhere:
     def is_cancel_asked(self) -> bool:
         """Whether it was cancelled meanwhile."""
         return os.path.exists(self._stop_path)  # noqa: PTH110 that of a Path may raise
+
+    def end(self) -> None:
+        """Remove the file when the task has ended: who made it may be gone by then."""
+        if self._stop_path:
+            with contextlib.suppress(OSError):  # nearly always it was never there
+                Path(self._stop_path).unlink()

@@ -151,7 +151,8 @@ def prepare(order: Order) -> None:
 
 
 def _run(order: Order) -> _reports.Report:
-    submitted_here.set(_stops.SubmittedElsewhere(order.stop_path))
+    call = _stops.SubmittedElsewhere(order.stop_path)
+    submitted_here.set(call)
     program.sender.set(order.program)
     if order.flow_parameters is not None:
         from otelflow._core.policies import cache_keys  # noqa: PLC0415 only for tasks that go by them
@@ -167,6 +168,7 @@ def _run(order: Order) -> _reports.Report:
     try:
         value, error, failed_tasks = _run_in(flow, order, spans)
     finally:
+        call.end()
         del _worker.recorder.records[id(flow)]
     reports, spans[:] = [*spans], []  # a span that never ends keeps the list
     changes = {name: portable(item) for name, item in state.data.items() if ids_before.get(name) != id(item)}

@@ -20,6 +20,12 @@ PATIENCE = 60
 TASKS = [retry_for_ever, retry_for_ever_async, wait_for_rate]
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A folder for temporary files in which nobody else makes any."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 def left_behind():
     return set(Path(tempfile.gettempdir()).glob("otelflow-stop-*"))
 
@@ -93,6 +99,18 @@ def test_a_file_is_there_from_the_word_to_the_end_and_not_after():
     assert not Path(late.path).exists()
 
 
+def test_a_task_removes_the_file_when_it_ends_since_who_made_it_may_be_gone():
+    stop = Stop()
+    stop.give()
+    here = SubmittedElsewhere(stop.path)
+    before = left_behind()
+    here.end()
+    here.end()
+
+    assert before == {Path(stop.path)}
+    assert left_behind() == set()
+
+
 def test_without_a_folder_to_write_to_nothing_is_told(monkeypatch):
     def refuse():
         raise FileNotFoundError("No usable temporary directory")
@@ -104,4 +122,6 @@ def test_without_a_folder_to_write_to_nothing_is_told(monkeypatch):
     stop.clear()
 
     assert stop.path == ""
-    assert not SubmittedElsewhere(stop.path).is_cancel_asked
+    here = SubmittedElsewhere(stop.path)
+    here.end()
+    assert not here.is_cancel_asked
