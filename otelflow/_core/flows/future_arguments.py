@@ -126,9 +126,7 @@ class _Resolution:
         if id(type(value)) in _PLAIN or next(futures_in(value), None) is None:
             return value
         if id(value) not in self._values:
-            self._values[id(value)] = (
-                value  # what cannot be changed once it is container, and holds itself, keeps itself
-            )
+            self._values[id(value)] = value  # what cannot be changed once it is made, and holds itself, keeps itself
             self._values[id(value)] = self._rebuilt(value)
         return self._values[id(value)]
 
