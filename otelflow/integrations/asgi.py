@@ -22,6 +22,8 @@ _ENDS: Final = (
 #: What a server answers to a websocket that is closed before it is accepted, says ASGI
 _REFUSED: Final = 403
 _MOST_ERRORS: Final = 100
+#: Where in the scope a layer outside wants to know the header that tells of the trace, for an answer of its own
+HEADERS: Final = "otelflow.headers"
 # How an application meets a scope of a kind that it does not know, but for words such as Django's
 _REFUSALS: Final = (AssertionError, KeyError, NotImplementedError)
 
@@ -83,7 +85,7 @@ class FlowMiddleware:
             route = self.route(scope)
             runner = self._requests.runner(scope, method, route)
             if runner is None:
-                answer = _Answer(receive, send, self._requests.answer_header())
+                answer = self._answer(scope, receive, send)
                 await self.app(scope, answer.receive, answer.send)
                 return
             error = None
@@ -101,13 +103,19 @@ class FlowMiddleware:
         del scope
         return None
 
+    def _answer(self, scope: Scope, receive: Receive, send: Send) -> "_Answer":
+        header = self._requests.answer_header()
+        if header is not None:
+            scope.get(HEADERS, []).append(header)
+        return _Answer(receive, send, header)
+
     async def _run(self, scope: Scope, receive: Receive, send: Send, method: str, route: str | None) -> None:
         """The body of a request's flow.
 
         Raises ServerError when the answer says that the server failed, ClientGone when nobody waits for it any more.
         """
         describe(method, route)
-        answer = _Answer(receive, send, self._requests.answer_header())
+        answer = self._answer(scope, receive, send)
         try:
             await self.app(scope, answer.receive, answer.send)
         except Exception as error:
@@ -118,6 +126,15 @@ class FlowMiddleware:
             describe_answer(answer.status)
         if answer.is_unwanted:
             raise ClientGone
+
+
+def with_header(message: Message, header: tuple[str, str]) -> Message:
+    """Return *message*, with which an answer begins, with this *header* unless it has one of that name."""
+    name, value = (text.encode("latin-1") for text in header)
+    headers = list(message.get("headers") or ())
+    if all(known.lower() != name.lower() for known, _ in headers):
+        headers.append((name.lower(), value))
+    return {**message, "headers": headers}
 
 
 class _Answer:
@@ -147,11 +164,7 @@ class _Answer:
             self.has_begun = True
             self.status = message.get("status")
             if self._header is not None:
-                name, value = (text.encode("latin-1") for text in self._header)
-                headers = list(message.get("headers") or ())
-                if all(header.lower() != name.lower() for header, _ in headers):
-                    headers.append((name.lower(), value))
-                message = {**message, "headers": headers}
+                message = with_header(message, self._header)
         elif kind == "websocket.close" and not self.has_begun:
             self.status = _REFUSED
         elif kind in _ENDS and not message.get("more_body"):

@@ -5,7 +5,7 @@ from typing import Any
 
 from otelflow.errors import MissingExtra
 from otelflow.integrations import asgi
-from otelflow.integrations._types import Scope
+from otelflow.integrations._types import AsgiApplication, Message, Receive, Scope, Send
 
 __all__ = ["FlowMiddleware"]
 
@@ -24,6 +24,14 @@ class FlowMiddleware(asgi.FlowMiddleware):
     >>> app.add_middleware(FlowMiddleware, metrics_path="/metrics")
     """
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does; called by the server."""
+        application = scope.get("app")
+        layers = getattr(application, "middleware_stack", None)
+        if application is not None and layers is not None and type(layers) is not _AroundAll:
+            application.middleware_stack = _AroundAll(layers)  # from the next request on: this one is inside already
+        await super().__call__(scope, receive, send)
+
     def route(self, scope: Scope) -> str | None:
         """Return the path of the route that will be chosen, or None where there is none."""
         try:
@@ -32,6 +40,28 @@ class FlowMiddleware(asgi.FlowMiddleware):
             raise MissingExtra("fastapi") from None
         application = scope.get("app")
         return None if application is None else _path_among(application.routes, dict(scope), Match.FULL)
+
+
+class _AroundAll:
+    """Around all layers of an application: gives the header to the answer that Starlette's own outermost one makes.
+
+    That is the 500 of an exception which nobody handles, and it is made outside of any middleware that is added.
+    """
+
+    def __init__(self, app: AsgiApplication) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the application does."""
+        headers: list[tuple[str, str]] = []
+
+        async def send_with_header(message: Message) -> None:
+            if message["type"] == "http.response.start" and headers:
+                message = asgi.with_header(message, headers[-1])
+            await send(message)
+
+        scope[asgi.HEADERS] = headers  # in it, because a layer in between may hand on a copy
+        await self.app(scope, receive, send_with_header)
 
 
 def _path_among(routes: Iterable[Any], scope: dict[str, Any], full: object) -> str | None:

@@ -103,6 +103,31 @@ def test_an_exception_of_a_handler_is_a_failed_run_and_an_answer(spans):
     assert spans.tree() == [("flow GET /shop/orders/{fruit}", "failure", [("task price", "failure", [])])]
 
 
+@pytest.mark.parametrize("has_handler", [False, True])
+def test_the_answer_to_an_exception_that_nobody_handles_tells_of_its_trace(spans, has_handler):
+    from starlette.responses import PlainTextResponse
+
+    app = application()
+    if has_handler:
+        app.add_exception_handler(Exception, lambda request, error: PlainTextResponse("sorry", 500))
+    with uvicorn_serving(app) as url:
+        answers = [ask(url, path) for path in ("/shop/orders/kiwi", "/shop/orders/apple", "/shop/orders/kiwi")]
+        wait_until(lambda: len(spans.spans) == 6)
+
+    assert [answer.status for answer in answers] == [500, 200, 500]
+    assert answers[0].body == ("sorry" if has_handler else "Internal Server Error")
+    told = [answer.headers["traceresponse"][3:52] for answer in answers]
+    flows = [span for span in spans.spans if span.name.startswith("flow ")]
+    assert told == [f"{run.context.trace_id:032x}-{run.context.span_id:016x}" for run in flows]
+
+
+def test_without_a_header_no_answer_has_one(spans):
+    with uvicorn_serving(application(response_header=None)) as url:
+        answers = [ask(url, path) for path in ("/shop/orders/kiwi", "/shop/orders/apple")]
+
+    assert [answer.headers.get("traceresponse") for answer in answers] == [None, None]
+
+
 def test_background_tasks_and_streamed_answers_are_parts_of_the_run(spans):
     with uvicorn_serving(application()) as url:
         bodies = [ask(url, path).body for path in ("/shop/orders/later", "/pieces")]
