@@ -118,7 +118,7 @@ def print_report(file: Path, command: Sequence[str] = ()) -> int:
         for function in match.functions:
             typer.echo(f"  {function}")
     runs = Counter(
-        f"{match.rule.role} {match.rule.name or function.rpartition(':')[2].rpartition('.')[2]}"
+        f"{match.rule.role} {match.rule.name_of(*function.split(':'))}"
         for match in matches
         for function in match.functions
     )

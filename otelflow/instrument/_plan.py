@@ -28,6 +28,9 @@ _OF_TELEMETRY: Final = frozenset(
 #: What exporters send by, whose spans would be sent, too, and so on
 _OF_EXPORTERS: Final = frozenset({"gzip", "http", "json", "requests", "socket", "ssl", "urllib", "urllib3", "zlib"})
 _WILD: Final = re.compile(r"[*?\[]")
+_FIELD: Final = re.compile(r"\{(\w*)\}")
+#: What stands for a piece of the function itself in the name that an entry gives to its flows or tasks
+_FIELDS: Final = ("module", "qualname", "name")
 
 
 class Rule(NamedTuple):
@@ -41,8 +44,8 @@ class Rule(NamedTuple):
     role: str
     pattern: str
     decorate: Callable[[Any, str], Any]
-    #: What its flows or tasks are called, if not as their functions
-    name: str = ""
+    #: What its flows or tasks are called, which may hold ``{module}``, ``{qualname}`` and ``{name}`` of their functions
+    name: str = "{name}"
 
     @property
     def modules(self) -> str:
@@ -65,6 +68,11 @@ class Rule(NamedTuple):
             fnmatchcase(name, pattern) and (not name.startswith("_") or pattern.startswith("_"))
             for name, pattern in zip(names, patterns, strict=True)
         )
+
+    def name_of(self, module: str, qualname: str) -> str:
+        """Return what the flow or task of the function *qualname* in *module* is called."""
+        own = {"module": module, "qualname": qualname, "name": qualname.rpartition(".")[2]}
+        return _FIELD.sub(lambda field: own[field[1]], self.name)
 
     @property
     def is_exact(self) -> bool:
@@ -171,7 +179,10 @@ def _rules(role: str, entries: object, refuse: Callable[[str], None]) -> Iterabl
             refuse(f": {role}s, {pattern}: telemetry itself goes through that: name a function that calls it")
             continue
         try:
-            name = str(keywords.get(f"{role}_name") or "")
+            name = str(keywords.get(f"{role}_name") or "{name}")
+            unknown = next((field for field in _FIELD.findall(name) if field not in _FIELDS), None)
+            if unknown is not None:
+                raise ConfigurationError(f"{role}_name has no field {unknown!r}{suggestion(unknown, _FIELDS)}")
             yield Rule(role, pattern, _decorator(role, pattern.partition(":")[2], keywords), name)
         except (OtelflowError, TypeError) as error:
             refuse(f": {role}s, {pattern}: {error}")
@@ -213,8 +224,8 @@ def _decorator(role: str, name: str, keywords: dict[str, Any]) -> Callable[[Any,
     def decorate(value: Any, name: str) -> Any:
         function = getattr(value, "__func__", value)  # of a staticmethod or classmethod
         # A lambda, and what a decorator has left of a function, are known by where they stand.
-        is_named = getattr(function, "__name__", "") == name or keywords.get(f"{role}_name")
-        decorated = usual(value) if is_named else decorator(**{**keywords, f"{role}_name": name})(value)
+        is_usual = name == keywords.get(f"{role}_name", getattr(function, "__name__", ""))
+        decorated = usual(value) if is_usual else decorator(**{**keywords, f"{role}_name": name})(value)
         if hasattr(function, "__wrapped__"):  # what the program reaches by it (around a cache, say) is no run
             getattr(decorated, "__func__", decorated).__wrapped__ = function.__wrapped__
         if not inspect.isfunction(value) or value.__module__.partition(".")[0] not in _OF_EXPORTERS:

@@ -72,7 +72,7 @@ def wrap_module(module: types.ModuleType, plan: Plan, refuse: Callable[[str, str
             if (rule.is_exact or is_own) and (id(place.holder), place.name) not in keys:
                 try:
                     value = _with_owner(place.value, place.holder) if is_a(place.holder, type) else place.value
-                    replacement = rule.decorate(value, place.qualname.rpartition(".")[2])
+                    replacement = rule.decorate(value, rule.name_of(name, place.qualname))
                     if is_a(place.value, functools.partial):
                         replacement = _Partial(place.value, replacement)
                     setattr(place.holder, place.name, replacement)

@@ -69,6 +69,17 @@ def test_a_report_says_which_functions_would_have_one_name(program):
     assert done.stdout.splitlines()[-1] == "several functions have one name, also in metrics: task charge (2)"
 
 
+def test_a_report_knows_the_names_that_an_entry_makes_of_its_functions(program):
+    (program / "shop" / "more.py").write_text("class Other:\n    def charge(self): ...\n")
+    tasks = '[{pattern = "shop.*:*.charge", task_name = "{qualname}"}]'
+    (program / "otelflow.toml").write_text(f"tasks = {tasks}\n")
+
+    done = run_in(program, "instrument", "otelflow.toml")
+
+    assert "have one name" not in done.stdout
+    assert "Other.charge" in done.stdout
+
+
 def test_a_report_of_a_lenient_file_says_whose_key_it_does_not_know(program):
     (program / "otelflow.toml").write_text('flows = ["shop.jobs:weekly"]\nstrict = false\nbogus = 1\n')
 

@@ -203,6 +203,18 @@ def test_keywords_say_what_is_captured_and_how_it_is_called(shop, spans):
     assert spans.one("flow billing").attributes["otelflow.run.parameter.number"] == "2"
 
 
+def test_an_entry_for_many_functions_names_each_by_a_piece_of_its_own(shop, spans):
+    OtelflowInstrumentor().instrument(
+        flows=[{"pattern": "shop.jobs:nightly_*", "flow_name": "{module}/{name}"}],
+        tasks=[{"pattern": "shop.billing:Client.*", "task_name": "{qualname}"}],
+    )
+
+    jobs().nightly_bill(2)
+    billing().Client().charge(2)
+
+    assert {"flow shop.jobs/nightly_bill", "task Client.charge"} <= set(names(spans))
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [

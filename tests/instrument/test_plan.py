@@ -66,6 +66,14 @@ WRONG = pytest.mark.parametrize(
             "here: tasks, a:b: @task has no keyword 'task_nam'; did you mean 'task_name'?",
         ),
         (
+            {"tasks": [{"pattern": "a:b", "task_name": "{qualnam}"}]},
+            "here: tasks, a:b: task_name has no field 'qualnam'; did you mean 'qualname'?",
+        ),
+        (
+            {"flows": [{"pattern": "a:b", "flow_name": "{0.x} {}"}]},
+            "here: flows, a:b: flow_name has no field ''; known: module, name, qualname",
+        ),
+        (
             {"flows": [{"pattern": "a:b", "objective": {"every": "1 fortnight"}}]},
             "here: flows, a:b: Objective: every",
         ),
