@@ -11,6 +11,7 @@ from opentelemetry import trace
 
 from otelflow import Flow_Run__Config, flow, semconv
 from otelflow.errors import ConfigurationError, ServerError
+from otelflow.integrations._types import Message
 
 #: Other methods are one, so that nobody who asks for nonsense makes series of it
 METHODS: Final = frozenset(
@@ -24,6 +25,8 @@ _logger: Final = logging.getLogger("otelflow")
 
 #: Whether a request is a flow, or what tells its name
 Flows = bool | Callable[[Any], str | None]
+#: Where in the scope a layer around an ASGI application wants to know the header that tells of the trace
+HEADERS: Final = "otelflow.headers"
 
 
 class FlowsByName:
@@ -106,6 +109,15 @@ class Requests:
             return self.response_header, trace_id
         # As the second level of W3C's Trace Context has it
         return "traceresponse", f"00-{trace_id}-{trace.format_span_id(context.span_id)}-{context.trace_flags:02x}"
+
+
+def with_header(message: Message, header: tuple[str, str]) -> Message:
+    """Return *message*, with which an answer begins, with this *header* unless it has one of that name."""
+    name, value = (text.encode("latin-1") for text in header)
+    headers = list(message.get("headers") or ())
+    if all(key.lower() != name.lower() for key, _ in headers):
+        headers.append((name.lower(), value))
+    return {**message, "headers": headers}
 
 
 def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:

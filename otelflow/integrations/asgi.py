@@ -4,7 +4,7 @@ from typing import Final
 
 from otelflow import continue_trace, force_flush
 from otelflow.errors import ClientGone, ServerError
-from otelflow.integrations._requests import Flows, Requests, describe, describe_answer, joined
+from otelflow.integrations._requests import HEADERS, Flows, Requests, describe, describe_answer, joined, with_header
 from otelflow.integrations._types import AsgiApplication, Message, Receive, Scope, Send
 from otelflow.metrics import asgi_app
 
@@ -22,8 +22,6 @@ _ENDS: Final = (
 #: What a server answers to a websocket that is closed before it is accepted, says ASGI
 _REFUSED: Final = 403
 _MOST_ERRORS: Final = 100
-#: Where in the scope a layer outside wants to know the header that tells of the trace, for an answer of its own
-HEADERS: Final = "otelflow.headers"
 # How an application meets a scope of a kind that it does not know, but for words such as Django's
 _REFUSALS: Final = (AssertionError, KeyError, NotImplementedError)
 
@@ -126,15 +124,6 @@ class FlowMiddleware:
             describe_answer(answer.status)
         if answer.is_unwanted:
             raise ClientGone
-
-
-def with_header(message: Message, header: tuple[str, str]) -> Message:
-    """Return *message*, with which an answer begins, with this *header* unless it has one of that name."""
-    name, value = (text.encode("latin-1") for text in header)
-    headers = list(message.get("headers") or ())
-    if all(known.lower() != name.lower() for known, _ in headers):
-        headers.append((name.lower(), value))
-    return {**message, "headers": headers}
 
 
 class _Answer:

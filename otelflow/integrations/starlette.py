@@ -5,6 +5,7 @@ from typing import Any
 
 from otelflow.errors import MissingExtra
 from otelflow.integrations import asgi
+from otelflow.integrations._requests import HEADERS, with_header
 from otelflow.integrations._types import AsgiApplication, Message, Receive, Scope, Send
 
 __all__ = ["FlowMiddleware"]
@@ -57,10 +58,10 @@ class _AroundAll:
 
         async def send_with_header(message: Message) -> None:
             if message["type"] == "http.response.start" and headers:
-                message = asgi.with_header(message, headers[-1])
+                message = with_header(message, headers[-1])
             await send(message)
 
-        scope[asgi.HEADERS] = headers  # in it, because a layer in between may hand on a copy
+        scope[HEADERS] = headers  # in it, because a layer in between may hand on a copy
         await self.app(scope, receive, send_with_header)
 
 
