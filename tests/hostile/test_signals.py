@@ -263,7 +263,7 @@ def print_afterwards():
 @pytest.mark.filterwarnings("ignore:flow 'outer', called at:RuntimeWarning")  # one that is interrupted before it runs
 @pytest.mark.parametrize("policies", [{}, {"retries": 1}, {"timeout": 60}], ids=["plain", "retries", "timeout"])
 def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_current(spans, alarm, policies):
-    """A span that is just being made, and that nobody has yet, cannot be ended, and is counted: one of five or ten."""
+    """A span that is just being made, and that nobody has yet, cannot be ended, and is counted."""
 
     @task(**policies)
     def inner():
@@ -291,8 +291,10 @@ def test_a_program_that_is_interrupted_at_any_moment_goes_on_with_nothing_curren
         assert not trace.get_current_span().get_span_context().is_valid
 
     assert interrupted > 30
-    assert spans.open_spans <= interrupted // 2
-    assert losses.dropped.total() - lost <= losses.dropped["traces", "start_failed"] <= interrupted // 2
+    # How many of them, is chance, and more where the machine is busy; very few are not counted.
+    counted = losses.dropped["traces", "start_failed"]
+    assert spans.open_spans <= counted + interrupted // 20
+    assert losses.dropped.total() - lost <= counted <= interrupted
 
 
 class JobTooLong(Exception):
