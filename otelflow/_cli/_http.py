@@ -1,7 +1,6 @@
 """Ask Jaeger, Prometheus and an OTLP endpoint over HTTP; no redirect is followed, so that no header goes elsewhere."""
 
 import json
-import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -19,12 +18,8 @@ _LONGEST_SECONDS: Final = 30
 _LARGEST: Final = 256 * 1024 * 1024
 _PIECE: Final = 1024 * 1024
 _LOOPBACK: Final = ("localhost", "::1")
-# What stands behind the address of Jaeger or Prometheus in a browser: the page, what it asks for, a slash
-_PAGE: Final = re.compile(
-    r"(?<![:/])/*(?:/(?:search|trace/[^/?#]*|monitor|dependencies|compare|graph|query|targets|alerts|rules)/*)?"
-    r"(?:[?#].*)?\Z",
-    re.DOTALL,
-)
+# The last part of an address in a browser that shows a page of Jaeger or Prometheus
+_PAGES: Final = ("search", "monitor", "dependencies", "compare", "graph", "query", "targets", "alerts", "rules")
 
 
 class Answer(NamedTuple):
@@ -62,7 +57,16 @@ class Unreachable(Exception):
 
 def server_address(address: str) -> str:
     """Return the address of the server alone, if *address* was taken from a browser that shows a page of it."""
-    return _PAGE.sub("", address)
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        scheme, rest = "", address
+    rest = rest.partition("#")[0].partition("?")[0].rstrip("/")
+    before, _, last = rest.rpartition("/")
+    if before.endswith("/trace"):
+        rest = before.removesuffix("/trace")
+    elif before and last in _PAGES:
+        rest = before
+    return f"{scheme}{separator}{rest.rstrip('/')}"
 
 
 def without_path(base: str) -> str:

@@ -1,7 +1,6 @@
 """Print the effective settings."""
 
 import os
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -103,7 +102,8 @@ def _refusal() -> str:
 
 
 def _speaks_of(refusal: str, variable: str) -> bool:
-    return re.match(rf"{re.escape(variable)}\b", refusal) is not None
+    rest = refusal.removeprefix(variable)
+    return rest != refusal and not (rest[:1].isalnum() or rest.startswith("_"))
 
 
 def print_setting(console: Console, setting: settings.Setting, *, is_refused: bool = False) -> None:

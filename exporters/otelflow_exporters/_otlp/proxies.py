@@ -14,9 +14,8 @@ _SCHEMES: Final = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 def reason_of_proxy(endpoint: str, error: BaseException, reason: str) -> str:
     """Return why a request to *endpoint* failed with this *error* of ``requests``; *reason*, unless it is the proxy."""
-    errors: Any = getattr(
-        sys.modules.get("requests"), "exceptions", None
-    )  # nobody has sent by it where it is not there
+    # Nobody has sent by it where it is not there.
+    errors: Any = getattr(sys.modules.get("requests"), "exceptions", None)
     if errors is None or not isinstance(error, (errors.ProxyError, errors.InvalidURL, errors.InvalidSchema)):
         return reason
     name = proxy_variable(endpoint)
@@ -34,12 +33,15 @@ def reason_of_proxy(endpoint: str, error: BaseException, reason: str) -> str:
 
 
 def proxy_variable(endpoint: str) -> str:
-    """Return the variable that names the proxy for the address *endpoint*; empty if there is none."""
+    """Return the variable that names the proxy for *endpoint*; empty if there is none, or that is no address."""
     from requests.utils import get_environ_proxies  # noqa: PLC0415
 
-    parts = urlsplit(endpoint)
-    proxies = get_environ_proxies(endpoint)
-    for key in (parts.scheme, "all"):
+    try:
+        scheme = urlsplit(endpoint).scheme
+        proxies = get_environ_proxies(endpoint)
+    except ValueError:
+        return ""
+    for key in (scheme, "all"):
         if proxies.get(key):
             # Of two spellings the one in small letters counts.
             names = sorted((name for name in os.environ if name.lower() == f"{key}_proxy"), key=str.isupper)

@@ -27,6 +27,6 @@ def processes(pool, one_state):
 
 
 @pytest.fixture
-def one_state(own_state, monkeypatch, tmp_path_factory):
+def one_state(fresh_process, monkeypatch, tmp_path_factory):
     """The same folder of what otelflow keeps, whichever test has begun a process."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "shared-state"))

@@ -319,7 +319,7 @@ def test_a_gateway_whose_answer_drips_is_too_slow(pushing, monkeypatch):
     results = []
 
     def deliver():
-        with dripping() as url:
+        with dripping(b"HTTP/1.1 ") as url:  # a status that never ends
             output = pushing(url)
             fine().execute()
             try:

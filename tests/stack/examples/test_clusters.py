@@ -46,7 +46,7 @@ def state(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def one_state(own_state, state, monkeypatch):
+def one_state(fresh_process, state, monkeypatch):
     """The same folder for each test."""
     monkeypatch.setenv("XDG_STATE_HOME", state)
 
