@@ -8,8 +8,10 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from otelflow._core.process import losses
+from otelflow._core.text.hints import nearest
 from otelflow.errors import ConfigurationError
 from otelflow.instrument import _instrumented
 from otelflow.instrument._plan import new_plan, read
@@ -18,6 +20,12 @@ from otelflow.instrument._survey import check
 from otelflow.settings import in_force
 
 __all__ = ["OtelflowInstrumentor"]
+
+_KEYWORDS: Final = ("file", "flows", "tasks", "strict")
+_NOTHING: Final = (
+    "OtelflowInstrumentor().instrument() names no function: "
+    "give a file, flows=[...] or tasks=[...], or set OTELFLOW_INSTRUMENT; it has wrapped nothing"
+)
 
 
 class OtelflowInstrumentor:
@@ -53,14 +61,15 @@ class OtelflowInstrumentor:
         flows: Iterable[str | Mapping[str, Any]] = (),
         tasks: Iterable[str | Mapping[str, Any]] = (),
         strict: bool = True,
-        **_: object,
+        **others: object,
     ) -> Self:
         """Wrap the functions that patterns name: in modules that are imported later, and in those that are there.
 
         *file* (path): an ``otelflow.toml``, or a ``pyproject.toml`` with ``[tool.otelflow.instrument]``; the variable
         ``OTELFLOW_INSTRUMENT`` names one when nothing is given. *flows*, *tasks* (patterns ``module:function`` such as
         ``"shop.jobs:nightly_*"``, or dicts of ``pattern`` and keywords of ``@flow``, ``@task``).
-        *strict* (bool): a pattern or a key that means nothing is an error; with False it is one warning.
+        *strict* (bool): a pattern or a key that means nothing is an error; with False it is one warning. *others* are
+        what OpenTelemetry hands to every instrumentor, such as ``tracer_provider``.
 
         Calls ``configure()`` when the first function is wrapped. Returns the instrumentor. Raises ConfigurationError
         that names file, pattern and what was meant, MissingExtra without wrapt.
@@ -71,6 +80,10 @@ class OtelflowInstrumentor:
         ['colorsys:rgb_to_hls', 'colorsys:rgb_to_hsv', 'colorsys:rgb_to_yiq']
         >>> OtelflowInstrumentor().uninstrument()
         """
+        for name in others:
+            own_name = nearest(name, _KEYWORDS, alike=0.75)
+            if own_name:
+                raise ConfigurationError(f"instrument() has no keyword {name!r}; did you mean {own_name!r}?")
         if flows or tasks:
             if file is not None:
                 raise ConfigurationError("instrument() takes a file, or flows and tasks, not both")
@@ -85,6 +98,8 @@ class OtelflowInstrumentor:
                 )
             path = file or in_force()["instrument"].value
             if not path:
+                if not others:  # a person's call: who instruments by all that is installed says more
+                    losses.warn_once("instrument nothing", "%s", _NOTHING)
                 _instrumented.configure_here()
                 return self
             plan = read(Path(path).absolute(), is_strict=strict)

@@ -260,6 +260,31 @@ def test_a_file_or_patterns_but_not_both(tmp_path):
         OtelflowInstrumentor().instrument(tmp_path / "otelflow.toml", flows=["shop:run"])
 
 
+@pytest.mark.parametrize(("name", "meant"), [("task", "tasks"), ("flow", "flows"), ("stict", "strict")])
+def test_a_misspelt_keyword_is_an_error_and_what_opentelemetry_hands_over_is_none(shop, name, meant):
+    instrumentor = OtelflowInstrumentor()
+    of_opentelemetry = {"tracer_provider": None, "meter_provider": None, "skip_dep_check": True, "profiler": None}
+
+    with pytest.raises(
+        ConfigurationError, match=rf"^instrument\(\) has no keyword '{name}'; did you mean '{meant}'\?$"
+    ):
+        instrumentor.instrument(**{name: ["shop.billing:total"]})
+    assert instrumentor.instrument(**of_opentelemetry) is instrumentor
+
+
+@pytest.mark.parametrize(("options", "warnings"), [({}, 1), ({"skip_dep_check": True}, 0)])
+def test_who_names_no_function_hears_of_it_unless_all_that_is_installed_is_asked(
+    shop, monkeypatch, caplog, options, warnings
+):
+    monkeypatch.delenv("OTELFLOW_INSTRUMENT", raising=False)
+    OtelflowInstrumentor().instrument(**options)
+
+    assert [record.getMessage() for record in caplog.records].count(
+        "OtelflowInstrumentor().instrument() names no function: give a file, flows=[...] or tasks=[...], "
+        "or set OTELFLOW_INSTRUMENT; it has wrapped nothing"
+    ) == warnings
+
+
 def test_without_a_file_nothing_is_wrapped_and_calls_can_still_be_chained(shop, monkeypatch):
     monkeypatch.delenv("OTELFLOW_INSTRUMENT", raising=False)
     instrumentor = OtelflowInstrumentor()
