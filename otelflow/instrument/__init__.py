@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from otelflow._core.process import losses
-from otelflow._core.text.hints import nearest
+from otelflow._core.text.hints import nearest, suggestion
 from otelflow.errors import ConfigurationError
 from otelflow.instrument import _instrumented
 from otelflow.instrument._plan import new_plan, read
@@ -68,22 +68,19 @@ class OtelflowInstrumentor:
         *file* (path): an ``otelflow.toml``, or a ``pyproject.toml`` with ``[tool.otelflow.instrument]``; the variable
         ``OTELFLOW_INSTRUMENT`` names one when nothing is given. *flows*, *tasks* (patterns ``module:function`` such as
         ``"shop.jobs:nightly_*"``, or dicts of ``pattern`` and keywords of ``@flow``, ``@task``).
-        *strict* (bool): a pattern or a key that means nothing is an error; with False it is one warning. *others* are
-        what OpenTelemetry hands to every instrumentor, such as ``tracer_provider``.
+        *strict* (bool): a pattern or a key that means nothing is an error; else one warning. *others*: OpenTelemetry's.
 
         Calls ``configure()`` when the first function is wrapped. Returns the instrumentor. Raises ConfigurationError
         that names file, pattern and what was meant, MissingExtra without wrapt.
 
         >>> from otelflow.instrument import OtelflowInstrumentor
-        >>> patterns = ["colorsys:rgb_to_*", "colorsys:nothing"]
-        >>> OtelflowInstrumentor().instrument(tasks=patterns, strict=False).functions
+        >>> OtelflowInstrumentor().instrument(tasks=["colorsys:rgb_to_*", "colorsys:nothing"], strict=False).functions
         ['colorsys:rgb_to_hls', 'colorsys:rgb_to_hsv', 'colorsys:rgb_to_yiq']
         >>> OtelflowInstrumentor().uninstrument()
         """
-        for name in others:
-            own_name = nearest(name, _KEYWORDS, alike=0.75)
-            if own_name:
-                raise ConfigurationError(f"instrument() has no keyword {name!r}; did you mean {own_name!r}?")
+        wrong = next(filter(lambda name: nearest(name, _KEYWORDS, alike=0.75), others), None)
+        if wrong is not None:
+            raise ConfigurationError(f"instrument() has no keyword {wrong!r}{suggestion(wrong, _KEYWORDS)}")
         if flows or tasks:
             if file is not None:
                 raise ConfigurationError("instrument() takes a file, or flows and tasks, not both")
