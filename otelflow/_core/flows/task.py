@@ -336,10 +336,10 @@ def new_task_run(task: Task, definition: Definition) -> ExecutedRun:
     parent = current_run()
     if parent is None and task.flow_reference is not None and (own := task.flow_reference()) is not None:
         parent = Block(own, None)  # what the user has put it in
+    if parent is None and open_runs.is_any() and (parent := flows.thread_pool.run_of_span()) is None:
+        flows.thread_pool.warn_if_in_pool(task.task_name)
     if parent is None:
         _begin(run, None, settings(), task, task.task_name, task.task_id)
-        if open_runs.is_any():
-            flows.thread_pool.warn_if_in_pool(task.task_name)
     else:
         settings_here = parent.settings
         if parent.is_closed:

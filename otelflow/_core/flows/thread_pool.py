@@ -8,8 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor as StandardPool
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from opentelemetry import trace
+
 from otelflow._core.process import losses
 from otelflow._core.runs import open_runs
+from otelflow._core.runs.run import Run
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -45,6 +48,17 @@ class ThreadPoolExecutor(StandardPool):
         """
         context = contextvars.copy_context()
         return super().submit(functools.partial(context.run, fn, *args, **kwargs))
+
+
+def run_of_span() -> Run | None:
+    """Return the open run whose span is current here, where OpenTelemetry's context alone was brought along.
+
+    Its instrumentation of threads does that, and so does who attaches a context: no other variable comes with it.
+    """
+    span = trace.get_current_span()
+    if span is trace.INVALID_SPAN:
+        return None
+    return next((run for run in open_runs.open_runs() if run.span is span), None)
 
 
 def warn_if_in_pool(task_name: str) -> None:
