@@ -251,13 +251,21 @@ def _hand_over(functions: list[Wrapped], module: types.ModuleType | None = None)
 
 
 def _add_listeners(plan: Plan) -> None:
-    """Add the listeners of *plan*, each once in a process. Raises ConfigurationError that names the culprit."""
+    """Add the listeners of *plan*, each once in a process. Raises ConfigurationError that names the culprit.
+
+    That of a module which is being imported just now, and imports what is instrumented, comes with the first run.
+    """
     for name in plan.listeners:
+        module, _, path = name.partition(":")
+        if getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False):
+            if _instrumented.first_run is None:
+                _instrumented.first_run = _FirstRun(plan)
+                add_observer(_instrumented.first_run)
+            continue
         with _lock:
             if name in _instrumented.listeners:
                 continue
             _instrumented.listeners[name] = None  # also while its module is imported, which may be instrumented
-        module, _, path = name.partition(":")
         try:
             target: Any = importlib.import_module(module)
             for part in path.split("."):

@@ -96,6 +96,11 @@ class Source:
         self.classes -= self.functions
         self.values = {name: kind for name, kind in self.values.items() if name not in self.functions | self.names}
 
+    def lacks(self, name: str) -> bool:
+        """Tell whether the module certainly has nothing of that *name* once it is imported."""
+        may_have_any = not self.is_readable or self.has_star_import or "__getattr__" in self.functions
+        return not may_have_any and name not in self.functions | self.names | self.classes | self.values.keys()
+
     def fault_of(self, name: str, pattern: str) -> str:
         """Return why what is called *name* here cannot be wrapped, as far as that is certain, or nothing."""
         if self.is_of_c:

@@ -77,8 +77,12 @@ def listener_faults(plan: Plan) -> dict[str, str]:
         modules = modules_of(root) or {}
         if module not in modules:
             faults[name] = f"there is no module {module!r}{question(module, modules)}"
-        elif path in Source(modules[module]).functions:
+            continue
+        source = Source(modules[module])
+        if path in source.functions:
             faults[name] = "it is a function: name a subclass of otelflow.Listener, or an object of one"
+        elif source.lacks(path.partition(".")[0]):
+            faults[name] = f"nothing in {module} is called {path!r}{question(path, source.classes | source.names)}"
     return faults
 
 

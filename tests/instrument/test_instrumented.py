@@ -371,6 +371,27 @@ def test_listeners_are_added_once_and_removed(shop):
     assert watch.heard == heard == ["fail"]
 
 
+def test_a_listener_whose_module_imports_what_is_instrumented_is_added_with_the_first_run(shop):
+    (shop / "shop" / "watch.py").write_text(
+        "from otelflow import Listener\n"
+        "from shop.jobs import weekly\n\n"
+        "heard = []\n\n"
+        "class Watcher(Listener):\n"
+        "    def on_task_stop(self, event):\n"
+        "        heard.append(event.event_data.task_name)\n"
+    )
+    (shop / "otelflow.toml").write_text('tasks = ["shop.jobs:weekly"]\nlisteners = ["shop.watch:Watcher"]\n')
+    instrumentor = OtelflowInstrumentor().instrument(shop / "otelflow.toml")
+    watch = importlib.import_module("shop.watch")  # before anything else has imported what is wrapped
+
+    watch.weekly()
+    jobs().weekly()
+    instrumentor.uninstrument()
+    jobs().weekly()
+
+    assert watch.heard == ["weekly", "weekly"]
+
+
 def test_a_listener_that_cannot_be_used_is_named(shop):
     (shop / "watch.py").write_text("Watcher = 3\n")
     (shop / "otelflow.toml").write_text('tasks = ["shop.*:fail"]\nlisteners = ["watch:Watcher"]\n')

@@ -9,7 +9,7 @@ import pytest
 
 from otelflow.errors import ConfigurationError
 from otelflow.instrument._plan import new_plan
-from otelflow.instrument._survey import check, survey
+from otelflow.instrument._survey import check, listener_faults, survey
 
 
 def matches(**content):
@@ -157,6 +157,22 @@ def test_a_listener_that_is_a_function_is_said(shop):
 
     with pytest.raises(ConfigurationError, match=r"shop\.jobs:weekly: it is a function: name a subclass of otelflow"):
         check(plan)
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("", "nothing in shop.watch is called 'Watchr'; did you mean 'Watcher'?"),
+        ("from shop.jobs import *\n", None),
+        ("def __getattr__(name): ...\n", None),
+        ("Watchr = Watcher()\n", None),
+    ],
+)
+def test_a_listener_that_its_module_certainly_lacks_is_said(shop, more, fault):
+    (shop / "shop" / "watch.py").write_text(f"class Watcher: ...\n{more}")
+    plan = new_plan({"tasks": ["shop.billing:*"], "listeners": ["shop.watch:Watchr"]}, "here")
+
+    assert listener_faults(plan).get("shop.watch:Watchr") == fault
 
 
 def test_a_listener_whose_module_is_not_there_is_said(shop):
