@@ -47,7 +47,8 @@ def submissions(draw):
 
     def prepare(step, *, is_async, may_be_flow, is_held=False):
         step.is_async = step.is_async and is_async
-        step.is_flow = may_be_flow and draw(st.booleans())
+        # It is called with a future: who has the only place must not wait for a worker, which may all wait for that.
+        step.is_flow = may_be_flow and not is_held and draw(st.booleans())
         step.is_lenient = step.is_lenient and not step.is_flow  # flows say it in another way
         step.is_cached = not step.is_flow and draw(st.booleans())
         step.is_limited, step.is_held = draw(st.integers(0, 2)) == 0, is_held
