@@ -11,7 +11,8 @@ def places(code):
     """Return the offsets in *code* where CPython looks for signals: after calls, at its begin, at jumps back."""
     steps = list(dis.get_instructions(code))
     looks = {after.offset for step, after in itertools.pairwise(steps) if step.opname.startswith(("CALL", "RESUME"))}
-    return looks | {step.argval for step in steps if step.opname.startswith("JUMP_BACKWARD")}
+    # One that is called NO_INTERRUPT does not look: it is within a "with" that has not let go of its lock.
+    return looks | {step.argval for step in steps if step.opname in ("JUMP_BACKWARD", "JUMP_BACKWARD_QUICK")}
 
 
 #: The beginning of a program that uses ``places``
