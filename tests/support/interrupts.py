@@ -11,8 +11,12 @@ def places(code):
     """Return the offsets in *code* where CPython looks for signals: after calls, at its begin, at jumps back."""
     steps = list(dis.get_instructions(code))
     looks = {after.offset for step, after in itertools.pairwise(steps) if step.opname.startswith(("CALL", "RESUME"))}
-    # One that is called NO_INTERRUPT does not look: it is within a "with" that has not let go of its lock.
-    return looks | {step.argval for step in steps if step.opname in ("JUMP_BACKWARD", "JUMP_BACKWARD_QUICK")}
+    # One that is called NO_INTERRUPT does not look. To the way out of a "with", which begins with three None and still
+    # has the lock, nearly all come from above, where nobody looks.
+    backs = {step.argval for step in steps if step.opname in ("JUMP_BACKWARD", "JUMP_BACKWARD_QUICK")}
+    nones = [step.opname == "LOAD_CONST" and step.argval is None for step in steps]
+    outs = {step.offset for place, step in enumerate(steps) if nones[place : place + 3] == [True] * 3}
+    return looks | (backs - outs)
 
 
 #: The beginning of a program that uses ``places``
