@@ -83,6 +83,7 @@ def instrumented(folder, *installed, command=(), **variables):
     return run(
         *(command or (Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, "own.py")),
         cwd=folder,
+        is_whole=True,
         **{
             "PYTHONPATH": os.pathsep.join(str(folder / name) for name in installed),
             "OTEL_SERVICE_NAME": "shop",
