@@ -70,7 +70,9 @@ def program(tmp_path):
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "otelflow.toml").write_text('flows = ["billing:bill"]\nlisteners = ["watch:Watcher"]\n')
-    write_distribution(tmp_path / "ours", "otelflow", otelflow.__version__, **of_this_checkout())
+    # Registered here alone: OpenTelemetry would warn in each program for which a distribution has one, too.
+    ours = {"opentelemetry_configurator": {"otelflow": "otelflow._configurator:OtelflowConfigurator"}}
+    write_distribution(tmp_path / "ours", "otelflow", otelflow.__version__, **{**of_this_checkout(), **ours})
     distro = {"opentelemetry_distro": {"distro": "opentelemetry.distro:OpenTelemetryDistro"}}
     configurator = {"configurator": "opentelemetry.distro:OpenTelemetryConfigurator"}
     write_distribution(tmp_path / "distro", "opentelemetry-distro", opentelemetry_configurator=configurator, **distro)
