@@ -21,8 +21,8 @@ _running: Final[ContextVar[tuple[EntryPoint, ...]]] = ContextVar("otelflow_confi
 class OtelflowConfigurator:
     """Displaces nobody: OpenTelemetry runs the first configurator alone, and so this one runs the one after it.
 
-    It is registered by no entry point of otelflow's own: OpenTelemetry would say at the start of many programs that it was
-    not loaded, and the instrumentor does the same. A distribution that wants it registers it.
+    It is registered by no entry point of otelflow's own: OpenTelemetry would say at the start of many programs that it
+    was not loaded, and the instrumentor does the same. A distribution that wants it registers it.
 
     The module imports little, since what fails here would be taken for a failure of all telemetry.
     """
